@@ -1,0 +1,79 @@
+"""Every error of the product, in one tree.
+
+GalleryError
+├── InvalidEvent            bytes that are no event; they go to the dead letters, the rest goes on
+├── Backpressure            the receiver is full: wait `retry_after` seconds and send again
+├── PublishError            an event that was handed over did not reach the topic
+├── Unavailable             Kafka or ClickHouse is away; what was being done is tried again
+├── TopicError              a topic is missing or differs from the catalogue
+├── MigrationError          the database and the migration files do not fit together
+├── TooManyDeadLetters      ingest stopped itself: this looks like a bad deploy, not like bad events
+└── SetupError              this machine lacks something: a port, a folder, a file, an extra
+"""
+
+from __future__ import annotations
+
+
+class GalleryError(Exception):
+    """Root of the tree. The message says what to do."""
+
+
+class InvalidEvent(GalleryError):  # noqa: N818 - it names what was found, as the dead letters do
+    """Bytes that are no event of the catalogue.
+
+    `reason` is one of REASONS, `field` the dotted path of the first offending field ("" when the
+    whole is wrong), `producer` what the bytes say of their origin ("" when they do not say it).
+    """
+
+    REASONS = (
+        "not_json",
+        "too_large",
+        "unknown_type",
+        "unknown_version",
+        "invalid_field",
+        "future",
+        "wrong_topic",
+    )
+
+    def __init__(self, reason: str, detail: str, *, field: str = "", producer: str = "") -> None:
+        super().__init__(f"{reason}{f' ({field})' if field else ''}: {detail}")
+        self.reason = reason
+        self.detail = detail
+        self.field = field
+        self.producer = producer
+
+
+class Backpressure(GalleryError):  # noqa: N818 - a state of the receiver, not a fault of the caller
+    """The receiver is full. Nothing was taken; send the same again after `retry_after` seconds."""
+
+    def __init__(self, message: str, *, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class PublishError(GalleryError):
+    """An event did not reach its topic. `event_ids` are the ones that are not known to be there."""
+
+    def __init__(self, message: str, *, event_ids: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.event_ids = event_ids
+
+
+class Unavailable(GalleryError):  # noqa: N818 - a state of the other side
+    """A broker or a database does not answer."""
+
+
+class TopicError(GalleryError):
+    """A topic is missing, or has other settings than the catalogue says."""
+
+
+class MigrationError(GalleryError):
+    """A migration file changed after it was applied, is missing, or failed."""
+
+
+class TooManyDeadLetters(GalleryError):  # noqa: N818 - it says what happened
+    """More dead letters in one batch than the limits allow; nothing of the batch was committed."""
+
+
+class SetupError(GalleryError):
+    """Something this machine lacks or already uses."""
