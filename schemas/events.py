@@ -71,10 +71,13 @@ Zone = Annotated[str, AfterValidator(_known_zone)]
 Count = Annotated[int, Field(ge=0, le=1_000_000_000)]
 Bytes = Annotated[int, Field(ge=0, le=2**50)]
 Pixels = Annotated[int, Field(ge=1, le=1_000_000)]
+# abs: -0 equals 0, so it must not have bytes (and a hash) of its own.
+Share = Annotated[float, Field(ge=0, le=1), AfterValidator(abs)]
+Distance = Annotated[float, Field(ge=0), AfterValidator(abs)]
 Money = Annotated[
     Decimal,
     Field(ge=0, max_digits=14, decimal_places=2),
-    AfterValidator(lambda amount: amount.quantize(Decimal("0.01"))),
+    AfterValidator(lambda amount: abs(amount).quantize(Decimal("0.01"))),
     PlainSerializer(str, return_type=str, when_used="json"),
 ]
 GroupIds = Annotated[tuple[Id, ...], Field(max_length=5000)]
@@ -260,7 +263,7 @@ class MatchFound(VisitorEvent):
     version: Literal[1] = 1
     selfie_id: Id
     group_id: Id
-    score: Annotated[float, Field(ge=0)]
+    score: Distance
     photos: Count
 
 
@@ -343,7 +346,7 @@ class SponsorImpression(VisitorEvent):
     ad_id: Id
     placement: Slug
     visible_ms: Count
-    visible_ratio: Annotated[float, Field(ge=0, le=1)]
+    visible_ratio: Share
 
 
 class SponsorClicked(VisitorEvent):

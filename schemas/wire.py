@@ -96,7 +96,7 @@ class Catalogue:
         producer = parsed.get("producer")
         producer = producer[:200] if isinstance(producer, str) else ""
         known = self._versions.get(parsed["type"]) if isinstance(parsed.get("type"), str) else None
-        if known is None and first["type"] in _UNKNOWN_TAG:
+        if known is None:
             return InvalidEvent(
                 "unknown_type",
                 f"no event type {str(parsed.get('type'))[:100]!r}",
@@ -104,13 +104,17 @@ class Catalogue:
                 producer=producer,
             )
         version = parsed.get("version")
-        if known is not None and isinstance(version, int) and version not in known:
+        if isinstance(version, int) and version not in known:
             detail = (
                 f"{parsed['type']} has the versions {', '.join(map(str, known))}, not {str(version)[:20]}"
             )
             return InvalidEvent("unknown_version", detail, field="version", producer=producer)
-        tags = {parsed.get("type"), str(version)}
-        field = ".".join(str(part) for part in first["loc"] if part not in tags)
+        if first["type"] in _UNKNOWN_TAG:
+            detail = f"must be one of {', '.join(map(str, known))}"
+            return InvalidEvent("invalid_field", detail, field="version", producer=producer)
+        # The path begins with the tags that chose the class: the type, and the version if there are several.
+        path = first["loc"][1 if len(known) == 1 else 2 :]
+        field = ".".join(map(str, path))
         return InvalidEvent("invalid_field", first["msg"][:500], field=field[:200], producer=producer)
 
 
