@@ -1,0 +1,117 @@
+"""Read batches from Kafka, keep the membership alive while they are written, commit when they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from time import monotonic
+from typing import Any, Final
+
+import structlog
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from schemas.errors import TopicError
+
+log: Final = structlog.get_logger(__name__)
+
+_MEMBERSHIP_LOST: Final = {
+    KafkaError.ILLEGAL_GENERATION,
+    KafkaError.UNKNOWN_MEMBER_ID,
+    KafkaError.REBALANCE_IN_PROGRESS,
+    KafkaError.FENCED_INSTANCE_ID,
+    KafkaError._ASSIGNMENT_LOST,  # noqa: SLF001 - librdkafka's own codes start with an underscore
+    KafkaError._STATE,  # noqa: SLF001
+    KafkaError._NO_OFFSET,  # noqa: SLF001
+}
+
+
+class BatchConsumer:
+    """Batches of messages of some topics, as one member of a group. For one thread.
+
+    At least once: `commit` a batch when what it stands for is written, never before. A batch that was
+    not committed comes again, here or at another member.
+    """
+
+    def __init__(
+        self, config: Mapping[str, Any], topics: Sequence[str], *, max_messages: int, max_wait: float
+    ) -> None:
+        """`max_messages` and `max_wait` (seconds) end a batch, whichever comes first."""
+        self._consumer = Consumer({**config, "enable.auto.commit": False, "enable.auto.offset.store": False})
+        self._topics = list(topics)
+        self._max_messages = max_messages
+        self._max_wait = max_wait
+        self.assigned = False
+        self._consumer.subscribe(self._topics, on_assign=self._on_assign, on_revoke=self._on_revoke)
+
+    def batch(self) -> list[Message]:
+        """The next messages; an empty list when none came in time. Raises TopicError, KafkaException."""
+        messages: list[Message] = []
+        deadline = monotonic() + self._max_wait
+        while (left := deadline - monotonic()) > 0 and len(messages) < self._max_messages:
+            # A short first wait ends the batch early when the topic is quiet.
+            for message in self._consumer.consume(self._max_messages - len(messages), timeout=min(left, 0.1)):
+                if error := message.error():
+                    self._judge(error)
+                else:
+                    messages.append(message)
+        return messages
+
+    def keep_alive(self, seconds: float) -> None:
+        """Stay in the group for about `seconds` without reading anything: back-pressure."""
+        deadline = monotonic() + seconds
+        paused = self._consumer.assignment()
+        self._consumer.pause(paused)
+        while (left := deadline - monotonic()) > 0:
+            self._consumer.poll(min(left, 0.5))
+            if current := [part for part in self._consumer.assignment() if part not in paused]:
+                self._consumer.pause(current)
+                paused += current
+        self._consumer.resume(self._consumer.assignment())
+
+    def commit(self, messages: Iterable[Message]) -> None:
+        """Commit what comes behind `messages`, and wait for the answer.
+
+        When the membership is lost, the messages come again, at whoever has their partitions now.
+        """
+        following: dict[tuple[str, int], int] = {}
+        for message in messages:
+            key = (str(message.topic()), _number(message.partition()))
+            following[key] = max(following.get(key, 0), _number(message.offset()) + 1)
+        offsets = [
+            TopicPartition(topic, partition, offset) for (topic, partition), offset in following.items()
+        ]
+        if not offsets:
+            return
+        try:
+            self._consumer.commit(offsets=offsets, asynchronous=False)
+        except KafkaException as error:
+            code = error.args[0].code()
+            if code not in _MEMBERSHIP_LOST and not error.args[0].retriable():
+                raise
+            log.warning("commit refused, these messages come again", reason=str(error.args[0]))
+
+    def close(self) -> None:
+        """Leave the group at once, so that others take over without waiting."""
+        self._consumer.close()
+
+    def _judge(self, error: KafkaError) -> None:
+        if error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+            raise TopicError(f"{error.str()}: create the topics first with `gallery topics create`")
+        if error.fatal():
+            raise KafkaException(error)
+        log.warning("kafka", error=error.str())
+
+    def _on_assign(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self.assigned = True
+        log.info("partitions assigned", partitions=_names(partitions))
+
+    def _on_revoke(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        log.info("partitions revoked", partitions=_names(partitions))
+
+
+def _number(value: int | None) -> int:
+    assert value is not None
+    return value
+
+
+def _names(partitions: Iterable[TopicPartition]) -> list[str]:
+    return [f"{part.topic}/{part.partition}" for part in partitions]

@@ -1,0 +1,304 @@
+"""Kafka → facts: decode, validate, write, tell what changed, commit. In this order, always."""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from hashlib import blake2b
+from typing import Any, Final, Protocol
+
+import structlog
+from clickhouse_connect.driver.client import Client
+from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, KafkaException, Message, Producer
+from pydantic_core import to_json
+
+from schemas import changes
+from schemas.changes import Change, Source
+from schemas.errors import InvalidEvent, TooManyDeadLetters, Unavailable
+from schemas.events import ATTENDEE_TYPES, AttendeeRegistered, Event, format_time
+from schemas.topics import ATTENDEES, CHANGES, EVENTS, SOURCES, topic_of
+from schemas.wire import content_hash, decode, encode, upcast
+from sinks.clickhouse import WRITE_SETTINGS, insert_lines, until_done
+from sinks.consumer import BatchConsumer
+
+log: Final = structlog.get_logger(__name__)
+BUCKET_SECONDS: Final = 900
+FUTURE: Final = timedelta(days=1)
+_DEAD_LETTER_TOPICS: Final = {topic.name: topic.dead_letters.name for topic in SOURCES}
+
+
+class Record(Protocol):
+    """What ingest needs of a Kafka message (`confluent_kafka.Message` has it)."""
+
+    def value(self) -> bytes | None: ...
+    def topic(self) -> str | None: ...
+    def partition(self) -> int | None: ...
+    def offset(self) -> int | None: ...
+    def timestamp(self) -> tuple[int, int]: ...
+
+
+@dataclass(frozen=True)
+class DeadLetter:
+    """A message that is no event, and why."""
+
+    raw: bytes
+    error: InvalidEvent
+    received_at: datetime
+    topic: str
+    partition: int
+    offset: int
+
+    @property
+    def letter_id(self) -> int:
+        """64 bits of BLAKE2b over the bytes."""
+        return int.from_bytes(blake2b(self.raw, digest_size=8).digest(), "big")
+
+    def row(self) -> dict[str, Any]:
+        """The row of `dead_letters`, by column."""
+        return {
+            "letter_id": self.letter_id,
+            "received_at": self.received_at,
+            "reason": self.error.reason,
+            "field": self.error.field,
+            "detail": self.error.detail,
+            "producer": self.error.producer,
+            "topic": self.topic,
+            "partition": self.partition,
+            "offset": self.offset,
+            "raw": self.raw,
+        }
+
+
+@dataclass
+class Batch:
+    """What a list of messages stands for. Pure data, made by `read`."""
+
+    facts: list[bytes] = field(default_factory=list)
+    attendees: list[bytes] = field(default_factory=list)
+    dead: list[DeadLetter] = field(default_factory=list)
+    changes: list[Change] = field(default_factory=list)
+
+    @property
+    def messages(self) -> int:
+        return len(self.facts) + len(self.attendees) + len(self.dead)
+
+
+def read(records: Iterable[Record], *, now: datetime) -> Batch:
+    """Decode, validate and sort messages: rows for `events` and `attendees`, dead letters, changes.
+
+    `now` stands in where a message has no timestamp.
+    """
+    batch = Batch()
+    buckets: dict[str, dict[str, set[int]]] = defaultdict(lambda: defaultdict(set))
+    sources: dict[str, dict[tuple[str, int], tuple[int, int]]] = defaultdict(dict)
+    facts: dict[str, int] = defaultdict(int)
+    for record in records:
+        topic, partition, offset = record.topic() or "", record.partition() or 0, record.offset() or 0
+        kind, milliseconds = record.timestamp()
+        received = (
+            now if kind == TIMESTAMP_NOT_AVAILABLE else datetime.fromtimestamp(milliseconds / 1000, tz=UTC)
+        )
+        raw = record.value() or b""
+        try:
+            event = decode(raw)
+            _check_place(event, topic, received)
+        except InvalidEvent as error:
+            batch.dead.append(DeadLetter(raw, error, received, topic, partition, offset))
+            continue
+        content = content_hash(encode(event))
+        if event.type in ATTENDEE_TYPES:
+            batch.attendees.append(_attendee_line(event, content))
+            continue
+        lineage = {
+            "content": content,
+            "received_at": format_time(received),
+            "topic": topic,
+            "partition": partition,
+            "offset": offset,
+        }
+        batch.facts.append(encode(upcast(event))[:-1] + b"," + to_json(lineage)[1:])
+        gallery = event.gallery_id
+        facts[gallery] += 1
+        buckets[gallery][event.type].add(
+            int(event.occurred_at.timestamp()) // BUCKET_SECONDS * BUCKET_SECONDS
+        )
+        first, last = sources[gallery].get((topic, partition), (offset, offset))
+        sources[gallery][topic, partition] = (min(first, offset), max(last, offset))
+    batch.changes = [
+        Change(
+            gallery_id=gallery,
+            facts=facts[gallery],
+            buckets={kind: tuple(sorted(starts)) for kind, starts in sorted(types.items())},
+            sources=tuple(
+                Source(topic=topic, partition=partition, first=first, last=last)
+                for (topic, partition), (first, last) in sorted(sources[gallery].items())
+            ),
+        )
+        for gallery, types in sorted(buckets.items())
+    ]
+    return batch
+
+
+def write(client: Client, batch: Batch) -> None:
+    """Write a batch's facts, attendees and dead letters. Repeating it changes nothing."""
+    insert_lines(client, "events", batch.facts)
+    insert_lines(client, "attendees", batch.attendees)
+    if batch.dead:
+        rows = [letter.row() for letter in batch.dead]
+        client.insert(
+            "dead_letters",
+            [list(row.values()) for row in rows],
+            column_names=list(rows[0]),
+            settings=dict(WRITE_SETTINGS),
+        )
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When so much of a batch is dead that it looks like a bad deploy, ingest stops instead.
+
+    Both must be passed: `minimum` dead letters in one batch, and their `rate` of its messages.
+    """
+
+    minimum: int = 1000
+    rate: float = 0.5
+
+    def check(self, batch: Batch) -> None:
+        """Raises TooManyDeadLetters."""
+        dead = len(batch.dead)
+        if dead >= self.minimum and dead > self.rate * batch.messages:
+            reasons = sorted({letter.error.reason for letter in batch.dead})
+            raise TooManyDeadLetters(
+                f"{dead} of {batch.messages} messages are no events ({', '.join(reasons)}; the first: "
+                f"{batch.dead[0].error}). Nothing of them was written or committed. Mend the producer, "
+                "or raise GALLERY_INGEST_DEAD_LETTER_MINIMUM to let them go to the dead letters"
+            )
+
+
+class Ingest:
+    """The loop. One thread; scale by processes of the same consumer group."""
+
+    def __init__(
+        self,
+        consumer: BatchConsumer,
+        producer: Producer,
+        client: Client,
+        *,
+        limits: Limits,
+        stopping: threading.Event,
+    ) -> None:
+        self._consumer = consumer
+        self._producer = producer
+        self._client = client
+        self._limits = limits
+        self._stopping = stopping
+        self.counts: dict[str, int] = {"events": 0, "attendees": 0, "dead_letters": 0, "batches": 0}
+
+    def run(self) -> None:
+        """Work until `stopping` is set, finish the batch in hand, leave the group."""
+        try:
+            while not self._stopping.is_set():
+                if messages := self._consumer.batch():
+                    self.take(messages)
+        except Unavailable as stopped:
+            log.info("left without committing", reason=str(stopped))
+        finally:
+            self._consumer.close()
+            self._producer.flush(5)
+
+    def take(self, messages: Sequence[Message]) -> None:
+        """One batch, from decoding to the commit."""
+        batch = read(messages, now=datetime.now(UTC))
+        self._limits.check(batch)
+        until_done(
+            lambda: write(self._client, batch),
+            what=f"writing {batch.messages} messages",
+            stopping=self._stopping,
+            pause=self._consumer.keep_alive,
+            longest_pause=5.0,
+        )
+        until_done(
+            lambda: self._tell(batch),
+            what="publishing changes",
+            stopping=self._stopping,
+            pause=self._consumer.keep_alive,
+        )
+        self._consumer.commit(messages)
+        self.counts["events"] += len(batch.facts)
+        self.counts["attendees"] += len(batch.attendees)
+        self.counts["dead_letters"] += len(batch.dead)
+        self.counts["batches"] += 1
+        if batch.dead:
+            log.warning("dead letters", number=len(batch.dead), first=str(batch.dead[0].error))
+        log.debug(
+            "batch written", facts=len(batch.facts), attendees=len(batch.attendees), dead=len(batch.dead)
+        )
+
+    def _tell(self, batch: Batch) -> None:
+        """Publish the changes and copies of the dead letters, and wait until the broker has them."""
+        failed: list[str] = []
+
+        def delivered(error: Any, _message: Message) -> None:
+            if error is not None:
+                failed.append(str(error))
+
+        try:
+            for change in batch.changes:
+                self._producer.produce(
+                    CHANGES.name, key=change.gallery_id, value=changes.encode(change), on_delivery=delivered
+                )
+            for letter in batch.dead:
+                self._producer.produce(
+                    _DEAD_LETTER_TOPICS.get(letter.topic, EVENTS.dead_letters.name),
+                    value=letter.raw,
+                    headers=_headers(letter),
+                    on_delivery=delivered,
+                )
+        except (BufferError, KafkaException) as error:
+            raise Unavailable(f"the broker takes no messages: {error}") from error
+        if self._producer.flush(30) or failed:
+            raise Unavailable(f"the broker did not take all messages: {failed[:1] or 'no answer in 30 s'}")
+
+
+def _headers(letter: DeadLetter) -> dict[str, str | bytes | None]:
+    values = {
+        "reason": letter.error.reason,
+        "field": letter.error.field,
+        "detail": letter.error.detail,
+        "producer": letter.error.producer,
+        "origin": f"{letter.topic}/{letter.partition}/{letter.offset}",
+    }
+    return {name: text.encode("utf-8", "replace") for name, text in values.items()}
+
+
+def _check_place(event: Event, topic: str, received: datetime) -> None:
+    if topic in (EVENTS.name, ATTENDEES.name) and topic_of(event.type).name != topic:
+        raise InvalidEvent(
+            "wrong_topic",
+            f"{event.type} belongs on {topic_of(event.type).name}",
+            field="type",
+            producer=event.producer,
+        )
+    if event.occurred_at > received + FUTURE:
+        raise InvalidEvent(
+            "future",
+            f"{format_time(event.occurred_at)} is more than a day after it was received, "
+            f"{format_time(received)}",
+            field="occurred_at",
+            producer=event.producer,
+        )
+
+
+def _attendee_line(event: Event, content: int) -> bytes:
+    named = isinstance(event, AttendeeRegistered) and event.consent
+    latest = {
+        "time": format_time(event.occurred_at),
+        "event_id": str(event.event_id),
+        "content": content,
+        "name": event.display_name if isinstance(event, AttendeeRegistered) and event.consent else "",
+        "consent": named,
+    }
+    return to_json({"gallery_id": event.gallery_id, "visitor_id": event.visitor_id, "latest": latest})
