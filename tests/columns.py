@@ -8,8 +8,8 @@ COLUMNS: Final[dict[str, tuple[str, ...]]] = {
     name: tuple(columns.split())
     for name, columns in {
         "kpis": "uploaded uploaded_organizer contributed bytes bytes_organizer bytes_community highlighted "
-        "faces face_groups matched_groups unmatched_groups found_not_opened match_rate photos_per_person downloads "
-        "shares",
+        "faces face_groups matched_groups unmatched_groups found_not_opened match_rate photos_per_person "
+        "downloads shares",
         "shares_by_network": "network shares",
         "top_people": "gallery_id group_id name photos",
         "funnel": "step name count ratio",
