@@ -125,7 +125,7 @@ def admin_config(bootstrap: str, options: Mapping[str, str] | None = None) -> di
 def faust_config(profile: BrokerProfile, bootstrap: str) -> dict[str, Any]:
     """Arguments of `faust.App`. Faust (aiokafka) speaks the classic protocol on every broker."""
     return {
-        "broker": [f"kafka://{server.strip()}" for server in bootstrap.split(",")],
+        "broker": ";".join(f"kafka://{server.strip()}" for server in bootstrap.split(",")),
         "broker_session_timeout": profile.session_timeout_ms / 1000,
         "broker_heartbeat_interval": profile.heartbeat_interval_ms / 1000,
     }

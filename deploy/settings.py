@@ -1,0 +1,240 @@
+"""Every setting of the product, and the only code that reads the environment.
+
+`deploy/SETTINGS.md` is made from the descriptions below: `python -m deploy.settings > deploy/SETTINGS.md`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, get_args, get_origin
+
+from pydantic import Field, SecretStr, StringConstraints, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from deploy.brokers import (
+    PROFILES,
+    BrokerKind,
+    BrokerProfile,
+    admin_config,
+    consumer_config,
+    faust_config,
+    producer_config,
+)
+from deploy.logs import LogFormat
+from schemas.errors import SetupError
+
+PREFIX: Final = "GALLERY_"
+MASK: Final = "********"
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+Servers = Annotated[str, StringConstraints(pattern=r"^[^\s,:]+:\d{1,5}(,[^\s,:]+:\d{1,5})*$")]
+Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")]
+
+
+class Settings(BaseSettings):
+    """The settings of a process; each field is an environment variable with the prefix GALLERY_."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, frozen=True, extra="forbid", env_ignore_empty=True, validate_default=False
+    )
+
+    broker: BrokerKind = Field(
+        "tansu",
+        description="Kind of Kafka broker: `tansu` (embedded, keeps nothing over a restart), `kafka` "
+        "(Apache Kafka 4 with one node) or `external` (any other Kafka cluster)",
+    )
+    kafka_bootstrap: Servers = Field(
+        "127.0.0.1:9092", description="Addresses of brokers, HOST:PORT separated by commas"
+    )
+    kafka_group_protocol: Literal["classic", "consumer"] | None = Field(
+        None,
+        description="Protocol of consumer groups, when the broker's kind has the wrong one: `consumer` "
+        "(Kafka 4, joins faster) or `classic`",
+    )
+    kafka_options: dict[str, SecretStr] = Field(
+        default_factory=dict,
+        description="Further options of librdkafka as a JSON object, for security above all: "
+        '`{"security.protocol": "SASL_SSL", "sasl.mechanism": "PLAIN", ...}`',
+    )
+
+    clickhouse: Literal["chdb", "server"] = Field(
+        "chdb",
+        description="`chdb`: `gallery up` starts the embedded engine; `server`: ClickHouse runs elsewhere",
+    )
+    clickhouse_host: str = Field("127.0.0.1", description="Host of ClickHouse's HTTP interface")
+    clickhouse_port: Port = Field(8123, description="Port of ClickHouse's HTTP interface")
+    clickhouse_secure: bool = Field(default=False, description="Speak HTTPS with ClickHouse")
+    clickhouse_database: Identifier = Field("gallery", description="Database of all tables and views")
+    clickhouse_user: str = Field("gallery", description="User that writes")
+    clickhouse_password: SecretStr | None = Field(
+        None, description="Their password. The embedded stack makes one and keeps it in its folder"
+    )
+    reader_user: str = Field("reader", description="User that only reads: dashboards and analysts")
+    reader_password: SecretStr | None = Field(
+        None, description="Their password. The embedded stack makes one and keeps it in its folder"
+    )
+
+    ingest_batch: int = Field(10_000, ge=1, le=1_000_000, description="Most messages in one batch of ingest")
+    ingest_wait: float = Field(
+        1.0, gt=0, le=60, description="Seconds after which ingest writes a batch that is not full"
+    )
+    ingest_dead_letter_minimum: int = Field(
+        1000, ge=1, description="Fewer dead letters in one batch than this never stop ingest"
+    )
+    ingest_dead_letter_rate: float = Field(
+        0.5, ge=0, le=1, description="Share of dead letters in one batch above which ingest stops"
+    )
+    refresh_look_every: float = Field(
+        60.0,
+        gt=0,
+        description="Seconds between two looks for projections that are behind without a change saying so",
+    )
+
+    faces_weights: Path | None = Field(
+        None, description="Folder with weight files of face models; without it those of the extra `faces`"
+    )
+    faces_pictures: Path | None = Field(
+        None, description="Folder that pictures named by file: must lie in; without it any folder may be read"
+    )
+    faces_max_bytes: int = Field(50_000_000, ge=1, description="Largest picture file that is read")
+    faces_max_side: int = Field(1280, ge=64, description="Pictures are scaled to this longer side, in pixels")
+    faces_match: float = Field(
+        0.45, gt=0, description="Greatest distance between a selfie and a group that is a match"
+    )
+    faces_offer: float = Field(
+        0.53, gt=0, description='Greatest distance at which a group is offered: "is this you?"'
+    )
+    faces_margin: float = Field(
+        0.05, ge=0, description="How much nearer than the runner-up a match has to be"
+    )
+
+    folder: Path = Field(
+        Path(".gallery"), description="Folder of the embedded stack: its tables, logs and passwords"
+    )
+    health_host: str = Field("127.0.0.1", description="Address of a worker's /live and /ready")
+    health_port: Annotated[int, Field(ge=0, le=65535)] = Field(
+        0, description="Port of a worker's /live and /ready; 0: a worker does not serve them"
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level logged")
+    log_format: LogFormat = Field(
+        "auto", description="`console`, `json`, or `auto`: console on a terminal, else JSON"
+    )
+
+    @property
+    def profile(self) -> BrokerProfile:
+        """The broker's profile with what the settings say otherwise."""
+        profile = PROFILES[self.broker]
+        if self.kafka_group_protocol is None:
+            return profile
+        return replace(profile, group_protocol=self.kafka_group_protocol)
+
+    def consumer(self, group: str) -> dict[str, Any]:
+        """Configuration of a confluent-kafka Consumer in `group`. Holds secrets: do not log it."""
+        return consumer_config(self.profile, self.kafka_bootstrap, group, self._kafka_options())
+
+    def producer(self) -> dict[str, Any]:
+        """Configuration of a Publisher or a confluent-kafka Producer. Holds secrets."""
+        return producer_config(self.profile, self.kafka_bootstrap, self._kafka_options())
+
+    def admin(self) -> dict[str, Any]:
+        """Configuration of a confluent-kafka AdminClient. Holds secrets."""
+        return admin_config(self.kafka_bootstrap, self._kafka_options())
+
+    def faust(self) -> dict[str, Any]:
+        """Arguments of `faust.App`."""
+        return faust_config(self.profile, self.kafka_bootstrap)
+
+    def _kafka_options(self) -> dict[str, str]:
+        return {name: value.get_secret_value() for name, value in self.kafka_options.items()}
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """The settings of the environment, with `overrides` (field names) over them. Raises SetupError."""
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        lines = [
+            f"{variable(str(problem['loc'][0]))}: {problem['msg'][0].lower()}{problem['msg'][1:]}"
+            for problem in error.errors(include_input=False, include_url=False)
+        ]
+        raise SetupError("; ".join(lines) + ". All settings: `gallery settings`") from None
+    except ValueError as error:  # a JSON value that is no JSON
+        raise SetupError(f"{error}. All settings: `gallery settings`") from error
+
+
+def unknown_variables() -> list[str]:
+    """Variables of the environment that look like settings and are none: misspelled, perhaps."""
+    known = {variable(name) for name in Settings.model_fields}
+    return sorted(
+        name
+        for name in os.environ
+        if name.startswith(PREFIX) and name not in known and not name.startswith(f"{PREFIX}TEST_")
+    )
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """The environment of a child process that is to have exactly these settings."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+    own = {
+        variable(name): text
+        for name in Settings.model_fields
+        if (text := _text(getattr(settings, name), reveal=True)) is not None
+    }
+    return {**inherited, **own}
+
+
+def variable(name: str) -> str:
+    """The environment variable of a field: clickhouse_port → GALLERY_CLICKHOUSE_PORT."""
+    return PREFIX + name.upper()
+
+
+def current_values(settings: Settings) -> dict[str, str]:
+    """Variable → value as text, secrets masked, "" for what is not set."""
+    return {variable(name): _text(getattr(settings, name)) or "" for name in Settings.model_fields}
+
+
+def settings_table() -> str:
+    """Every setting as a Markdown table: variable, default, meaning."""
+    rows = [
+        f"| `{variable(name)}` | {_default(field)} | {field.description}{_choices(field)} |"
+        for name, field in Settings.model_fields.items()
+    ]
+    return "\n".join(["| Variable | Default | Meaning |", "|---|---|---|", *rows]) + "\n"
+
+
+def _text(value: object, *, reveal: bool = False) -> str | None:
+    match value:
+        case None:
+            return None
+        case SecretStr():
+            return value.get_secret_value() if reveal else MASK
+        case Mapping():
+            return json.dumps({key: _text(item, reveal=reveal) for key, item in value.items()})
+        case bool():
+            return str(value).lower()
+        case _:
+            return str(value)
+
+
+def _default(field: FieldInfo) -> str:
+    text = _text(field.get_default(call_default_factory=True))
+    return f"`{text}`" if text else ""
+
+
+def _choices(field: FieldInfo) -> str:
+    """The values of a choice whose description does not name them."""
+    annotation = field.annotation
+    choices = [str(choice) for choice in get_args(annotation)] if get_origin(annotation) is Literal else []
+    if not choices or all(f"`{choice}`" in str(field.description) for choice in choices):
+        return ""
+    return f": {', '.join(f'`{choice}`' for choice in choices)}"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(f"# Settings\n\nEach is an environment variable.\n\n{settings_table()}")
