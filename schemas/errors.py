@@ -6,6 +6,7 @@ GalleryError
 ├── PublishError            an event that was handed over did not reach the topic
 ├── Unavailable             Kafka or ClickHouse is away; what was being done is tried again
 ├── TopicError              a topic is missing or differs from the catalogue
+├── SchemaError             a published form of an event would change; that takes a new version
 ├── MigrationError          the database and the migration files do not fit together
 ├── TooManyDeadLetters      ingest stopped itself: this looks like a bad deploy, not like bad events
 └── SetupError              this machine lacks something: a port, a folder, a file, an extra
@@ -65,6 +66,10 @@ class Unavailable(GalleryError):  # noqa: N818 - a state of the other side
 
 class TopicError(GalleryError):
     """A topic is missing, or has other settings than the catalogue says."""
+
+
+class SchemaError(GalleryError):
+    """A published form of an event would change. Add a version instead."""
 
 
 class MigrationError(GalleryError):

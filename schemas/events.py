@@ -22,6 +22,7 @@ from pydantic import (
     Field,
     PlainSerializer,
     StringConstraints,
+    WithJsonSchema,
     model_validator,
 )
 from uuid_utils.compat import uuid7
@@ -79,6 +80,15 @@ Money = Annotated[
     Field(ge=0, max_digits=14, decimal_places=2),
     AfterValidator(lambda amount: abs(amount).quantize(Decimal("0.01"))),
     PlainSerializer(str, return_type=str, when_used="json"),
+    # JSON Schema cannot say what a decimal in a string may be, other than by a pattern.
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "number", "minimum": 0, "maximum": 999_999_999_999.99},
+                {"type": "string", "pattern": r"^[0-9]{1,12}(\.[0-9]{1,2})?$"},
+            ]
+        }
+    ),
 ]
 GroupIds = Annotated[tuple[Id, ...], Field(max_length=5000)]
 PhotoIds = Annotated[tuple[Id, ...], Field(max_length=5000)]
