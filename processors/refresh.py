@@ -97,7 +97,8 @@ FROM
     SELECT gallery_id, type, bucket, sum(toUInt128(content) + 1) AS seen
     FROM events FINAL
     WHERE (gallery_id, type, bucket) IN
-        (SELECT DISTINCT gallery_id, type, bucket FROM events WHERE inserted_at >= {since:DateTime64(3, 'UTC')})
+        (SELECT DISTINCT gallery_id, type, bucket FROM events
+         WHERE inserted_at >= {since:DateTime64(3, 'UTC')})
     GROUP BY gallery_id, type, bucket
 ) AS facts
 LEFT JOIN (SELECT gallery_id, type, bucket, version FROM metrics FINAL) AS done

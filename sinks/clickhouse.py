@@ -28,6 +28,7 @@ LINE_SETTINGS: Final[Mapping[str, Any]] = {
     "date_time_input_format": "best_effort",  # ISO 8601 with Z
     "input_format_skip_unknown_fields": 0,  # a field without a column is a mistake, not noise
     "input_format_null_as_default": 1,
+    "optimize_on_insert": 0,  # two contents under one key stay visible until they are reported
 }
 
 

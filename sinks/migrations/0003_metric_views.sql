@@ -2,21 +2,41 @@
 -- photo, a selfie, a group) are filtered by their own times; where rows stand for a quarter of an hour,
 -- whole quarters [lo, hi) come from the projection and the two that the range cuts from the facts.
 
+-- Sets are read through these four views. Reading a tuple's element under FINAL would take it from any of
+-- the rows that belong together: ClickHouse then reads the element alone and does not aggregate it.
+
+CREATE VIEW photo_states COMMENT 'One row per photo, merged' AS
+SELECT gallery_id, photo_id, min(first_upload) AS first_upload, max(last_highlight) AS last_highlight,
+    max(last_faces) AS last_faces, max(last_groups) AS last_groups, max(processed) AS processed, max(deleted) AS deleted
+FROM photos
+GROUP BY gallery_id, photo_id;
+
+CREATE VIEW selfie_states COMMENT 'One row per selfie, merged' AS
+SELECT gallery_id, selfie_id, min(first_taken) AS first_taken, min(first_match) AS first_match, max(last_miss) AS last_miss
+FROM selfies
+GROUP BY gallery_id, selfie_id;
+
+CREATE VIEW group_states COMMENT 'One row per group, merged' AS
+SELECT gallery_id, group_id, min(created) AS created, min(first_retrieved) AS first_retrieved, min(first_found) AS first_found,
+    max(last_match) AS last_match, max(merged) AS merged
+FROM groups
+GROUP BY gallery_id, group_id;
+
 CREATE VIEW schedules COMMENT 'Latest announcement of each gallery' AS
 SELECT gallery_id, latest.name AS name, latest.organizer_id AS organizer_id, latest.organizer AS organizer,
     latest.starts_at AS starts_at, latest.ends_at AS ends_at, latest.timezone AS timezone
-FROM galleries FINAL;
+FROM (SELECT gallery_id, max(latest) AS latest FROM galleries GROUP BY gallery_id);
 
 CREATE VIEW attendee_names COMMENT 'Names that may be shown: registered, with consent, not erased' AS
 SELECT gallery_id, visitor_id, latest.name AS name
-FROM attendees FINAL
-WHERE gallery_id IN {galleries:Array(String)} AND latest.consent;
+FROM (SELECT gallery_id, visitor_id, max(latest) AS latest FROM attendees WHERE gallery_id IN {galleries:Array(String)} GROUP BY gallery_id, visitor_id)
+WHERE latest.consent;
 
 CREATE VIEW group_roots COMMENT 'Groups that were merged, and the group at the end of their merges (16 links at most)' AS
 WITH links AS
 (
     SELECT gallery_id, groupArray(group_id) AS ids, mapFromArrays(groupArray(group_id), groupArray(merged.into)) AS link
-    FROM groups FINAL
+    FROM group_states
     WHERE gallery_id IN {galleries:Array(String)} AND merged.into NOT IN ('', group_id)
     GROUP BY gallery_id
 )
@@ -28,7 +48,7 @@ CREATE VIEW photos_in_range COMMENT 'Photos first uploaded in the range and not 
 SELECT gallery_id, photo_id, first_upload.time AS uploaded_at, first_upload.origin AS origin,
     first_upload.bytes AS bytes, first_upload.visitor_id AS visitor_id,
     last_highlight.highlighted AS highlighted, last_faces.faces AS faces, last_groups.group_ids AS group_ids, processed
-FROM photos FINAL
+FROM photo_states
 WHERE gallery_id IN {galleries:Array(String)} AND NOT deleted
   AND first_upload.time >= {since:DateTime64(3, 'UTC')} AND first_upload.time < {until:DateTime64(3, 'UTC')};
 
@@ -50,7 +70,7 @@ WITH
     (
         SELECT groups.gallery_id AS gallery_id, if(root = '', groups.group_id, root) AS person,
             min(first_retrieved) AS retrieved_at, min(first_found) AS found_at, max(last_match).visitor_id AS found_by
-        FROM (SELECT * FROM groups FINAL WHERE gallery_id IN {galleries:Array(String)}) AS groups
+        FROM (SELECT gallery_id, group_id, first_retrieved, first_found, last_match FROM group_states WHERE gallery_id IN {galleries:Array(String)}) AS groups
         LEFT JOIN roots ON groups.gallery_id = roots.gallery_id AND groups.group_id = roots.group_id
         GROUP BY gallery_id, person
     )
@@ -192,7 +212,7 @@ FROM
             SELECT
                 countIf(first_taken.time >= {since:DateTime64(3, 'UTC')} AND first_taken.time < {until:DateTime64(3, 'UTC')}) AS selfies_taken,
                 countIf(first_match.time >= {since:DateTime64(3, 'UTC')} AND first_match.time < {until:DateTime64(3, 'UTC')}) AS selfies_matched
-            FROM selfies FINAL
+            FROM selfie_states
             WHERE gallery_id IN {galleries:Array(String)}
         ) AS looks
         ARRAY JOIN
@@ -377,8 +397,7 @@ WITH
     contracts AS
     (
         SELECT sponsor_id, argMax(latest.name, (latest.time, latest.event_id)) AS label, sum(latest.fee)::Decimal(18, 2) AS total, uniqExact(latest.currency) AS currencies, any(latest.currency) AS unit
-        FROM sponsors FINAL
-        WHERE gallery_id IN {galleries:Array(String)}
+        FROM (SELECT gallery_id, sponsor_id, max(latest) AS latest FROM sponsors WHERE gallery_id IN {galleries:Array(String)} GROUP BY gallery_id, sponsor_id)
         GROUP BY sponsor_id
     ),
     shown AS
@@ -499,11 +518,10 @@ SELECT sent.gallery_id AS gallery_id, sent.campaign_id AS campaign_id, any(sent.
     sumIf(facts.amount, facts.type = 'photo.shared' AND facts.at >= sent.at AND facts.at < sent.latest) AS shares_after
 FROM
 (
-    SELECT gallery_id, campaign_id, latest.name AS label, latest.channel AS way, latest.time AS at, latest.recipients AS size,
-        latest.time - toIntervalSecond({span:UInt32}) AS earliest, latest.time + toIntervalSecond({span:UInt32}) AS latest
-    FROM campaigns FINAL
-    WHERE gallery_id IN {galleries:Array(String)}
-      AND latest.time >= {since:DateTime64(3, 'UTC')} AND latest.time < {until:DateTime64(3, 'UTC')}
+    SELECT gallery_id, campaign_id, last_sent.name AS label, last_sent.channel AS way, last_sent.time AS at, last_sent.recipients AS size,
+        last_sent.time - toIntervalSecond({span:UInt32}) AS earliest, last_sent.time + toIntervalSecond({span:UInt32}) AS latest
+    FROM (SELECT gallery_id, campaign_id, max(latest) AS last_sent FROM campaigns WHERE gallery_id IN {galleries:Array(String)} GROUP BY gallery_id, campaign_id)
+    WHERE last_sent.time >= {since:DateTime64(3, 'UTC')} AND last_sent.time < {until:DateTime64(3, 'UTC')}
 ) AS sent
 LEFT JOIN
 (
