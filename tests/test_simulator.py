@@ -328,6 +328,13 @@ def test_any_small_simulation_is_sound(
     check_people(happened)
 
 
+def test_a_large_gallery_is_sound_too() -> None:
+    happened = list(events(Simulation(start=START, attendees=2000, days=1)))
+    assert len({event.event_id for event in happened}) == len(happened)
+    check_things(happened)
+    check_people(happened)
+
+
 class FakeTime:
     """A clock that only `sleep` and `pass_by` move."""
 
@@ -421,6 +428,8 @@ def test_live_goes_on_where_the_history_was_cut() -> None:
 
     assert not {event.event_id for event in history} & {event.event_id for event in trickle}
     assert len({event.event_id for event in trickle}) == len(trickle)
+    uploads = [event.photo_id for event in by_type(history + trickle)["photo.uploaded"]]
+    assert len(set(uploads)) == len(uploads)
     assert all(cut - timedelta(milliseconds=1) < event.occurred_at <= clock.now for event in trickle)
     for gallery_id in simulation.gallery_ids:
         mine = [event.occurred_at for event in trickle if event.gallery_id == gallery_id]
@@ -476,9 +485,20 @@ def test_live_is_seeded_by_the_clock() -> None:
     begin = START + timedelta(days=30)
     assert run(begin) == run(begin)
     later = run(begin + timedelta(days=1))
-    photos = [{e.photo_id for e in by_type(one)["photo.uploaded"]} for one in (run(begin), later)]
-    assert all(photos)
-    assert not photos[0] & photos[1]
+    sessions = [{e.session_id for e in by_type(one)["gallery.visited"]} for one in (run(begin), later)]
+    assert all(sessions)
+    assert not sessions[0] & sessions[1]
+
+
+def test_live_never_goes_back_with_the_clock() -> None:
+    class Wavering(Ticking):
+        def __call__(self) -> datetime:
+            forth = super().__call__()
+            return forth - timedelta(seconds=30) if forth.second % 7 == 0 else forth
+
+    clock = Wavering(START + timedelta(hours=12), timedelta(seconds=1))
+    happened = list(islice(live(Simulation(start=START, attendees=20), clock=clock), 500))
+    assert all(one.occurred_at <= other.occurred_at for one, other in pairwise(happened))
 
 
 def test_live_before_anything_was_scheduled_begins_with_the_schedule() -> None:

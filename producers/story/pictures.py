@@ -128,7 +128,8 @@ def curator(stage: Stage) -> Actor:
                 PhotoHighlighted,
                 {"photo_id": photo.photo_id, "highlighted": False},
             )
-            stage.highlights.remove(photo)
+            if photo in stage.highlights:  # it keeps the latest hundred
+                stage.highlights.remove(photo)
 
 
 def develop(stage: Stage, photo: Photo) -> Actor:

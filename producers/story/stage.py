@@ -72,7 +72,7 @@ class Step:
 Actor = Iterator[Step]
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)  # they point at each other
 class Photo:
     """A photo and who is in it; `groups` is what photo.grouped said last."""
 
@@ -91,7 +91,7 @@ class Fragment:
     photos: list[Photo] = field(default_factory=list)
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)  # they point at each other
 class Person:
     """Somebody in the photos. `photos` holds the latest ones, to choose from; `seen` counts all.
 
@@ -297,7 +297,7 @@ def _mistakes(rng: Random, people: Sequence[Person]) -> None:
     """Plan what the face worker will get wrong, among people who are seen often."""
     famous, often = list(people[: len(people) // 8]), list(people[len(people) // 8 : len(people) // 2])
     rng.shuffle(often)
-    for double in part(rng, famous, 0.2):
+    for double in part(rng, famous, 0.35):
         often.pop().lookalike = double
     for person in often[: len(often) // 4]:
         person.spare = 1
