@@ -1,0 +1,396 @@
+"""Groups from embeddings: the edges by hand, whole crowds against the truth they were made from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from face_worker.clusters import NOBODY, Recipe, assign, centroids, group, keep_ids
+
+Floats = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.intp]
+RECIPE = Recipe()
+
+
+def crowd(faces: int, *, seed: int, spread: float = 0.42) -> tuple[Floats, Ints]:
+    """Embeddings like dlib's, and the person of each: power-law people, 43 % of them seen once.
+
+    Two faces of one person are about `spread` apart, of two people about 0.82.
+    """
+    random = np.random.default_rng(seed)
+    sizes: list[int] = []
+    while sum(sizes) < faces:
+        sizes.append(1 if random.random() < 0.43 else int(min(2 + 2 * random.pareto(1.1), 200)))
+    truth = np.repeat(np.arange(len(sizes)), sizes)[:faces]
+    latent = 40  # of the 128 directions, faces use about so many
+    basis = np.linalg.qr(random.normal(size=(128, latent)))[0]
+    middle = random.normal(size=128)
+    middle *= 1.2 / np.linalg.norm(middle)
+    people = random.normal(size=(len(sizes), latent)) * 0.82 / np.sqrt(2 * latent)
+    quality = np.exp(random.normal(0, 0.25, size=(faces, 1))) * spread / np.sqrt(2 * latent)
+    points = middle + (people[truth] + random.normal(size=(faces, latent)) * quality) @ basis.T
+    return points.astype(np.float32), truth.astype(np.intp)
+
+
+def person(faces: int, *, at: int = 0, seed: int = 0, spread: float = 0.3) -> Floats:
+    """Faces of one person; people at different places are 1.1 apart."""
+    random = np.random.default_rng((seed, at))
+    points = random.normal(size=(faces, 128)) * spread / np.sqrt(2 * 128)
+    points[:, at] += 0.8
+    return points.astype(np.float32)
+
+
+def grouped(
+    embeddings: Floats,
+    *,
+    photos: Sequence[str] | None = None,
+    heights: Sequence[float] | None = None,
+    confidences: Sequence[float] | None = None,
+    recipe: Recipe = RECIPE,
+) -> list[int]:
+    keys = [f"face{number:05d}" for number in range(len(embeddings))]
+    labels = group(
+        embeddings,
+        keys=keys,
+        photos=photos or keys,
+        heights=heights or [100.0] * len(keys),
+        confidences=confidences or [0.999] * len(keys),
+        recipe=recipe,
+    )
+    assert labels.shape == (len(embeddings),)
+    return [int(label) for label in labels]
+
+
+def bcubed_f1(labels: Ints, truth: Ints) -> float:
+    """Amigo et al. 2009; a face of nobody counts as a group of its own."""
+    labels = np.where(labels == NOBODY, labels.max() + 1 + np.arange(len(labels)), labels)
+
+    def peers(of: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        _, inverse, counts = np.unique(of, return_inverse=True, return_counts=True)
+        return counts[inverse]
+
+    both = peers(labels.astype(np.int64) * (truth.max() + 1) + truth)
+    precision, recall = (both / peers(labels)).mean(), (both / peers(truth)).mean()
+    return float(2 * precision * recall / (precision + recall))
+
+
+# --- few faces
+
+
+def test_no_faces() -> None:
+    assert grouped(np.empty((0, 128), dtype=np.float32)) == []
+    means, sizes = centroids(np.empty((0, 128), dtype=np.float32), np.empty(0, dtype=np.intp))
+    assert means.shape == (0, 128)
+    assert sizes.shape == (0,)
+
+
+@pytest.mark.parametrize("faces", [1, 2, 3, 4])
+def test_few_faces_of_one_person(faces: int) -> None:
+    assert grouped(person(faces)) == [0] * faces
+
+
+@pytest.mark.parametrize("faces", [2, 3, 4])
+def test_few_faces_of_as_many_people(faces: int) -> None:
+    assert grouped(np.concatenate([person(1, at=at) for at in range(faces)])) == list(range(faces))
+
+
+def test_two_of_one_and_one_of_another() -> None:
+    assert grouped(np.concatenate([person(1), person(1, at=1), person(2, seed=3)[1:]])) == [0, 1, 0]
+
+
+# --- shapes of crowds that HDBSCAN as it comes gets wrong
+
+
+def test_one_person_only() -> None:
+    assert grouped(person(200)) == [0] * 200
+
+
+def test_everybody_once() -> None:
+    everybody = np.concatenate([person(1, at=at) for at in range(100)])
+    assert grouped(everybody) == list(range(100))
+
+
+def test_two_far_groups() -> None:
+    assert grouped(np.concatenate([person(50), person(70, at=1)])) == [0] * 50 + [1] * 70
+
+
+def test_one_person_among_many_seen_once() -> None:
+    points = np.concatenate([person(1, at=at) for at in range(1, 80)] + [person(30)])
+    assert grouped(points) == [*range(79), *[79] * 30]
+
+
+def test_two_looks_of_one_person_stay_one_group() -> None:
+    # With glasses and without: two dense cores 0.34 apart, which plain "eom" takes for two people.
+    looks = np.concatenate([person(8, spread=0.15), person(8, spread=0.15, seed=1)])
+    looks[8:, 5] += 0.3
+    assert grouped(looks) == [0] * 16
+
+
+# --- copies of pictures
+
+
+@pytest.mark.parametrize("copies", [2, 3, 60])
+def test_copies_of_one_picture_are_one_person(copies: int) -> None:
+    assert grouped(np.repeat(person(1), copies, axis=0)) == [0] * copies
+
+
+@pytest.mark.parametrize("copies", [2, 3])
+def test_a_gallery_uploaded_twice_has_the_same_people(copies: int) -> None:
+    points, truth = crowd(1000, seed=4)
+    once = np.array(grouped(points))
+    again = np.array(grouped(np.tile(points, (copies, 1)))).reshape(copies, -1)
+    assert bcubed_f1(once, truth) > 0.97
+    for labels in again:
+        assert bcubed_f1(labels, truth) > 0.97
+        assert np.array_equal(labels, again[0])
+
+
+# --- quality of faces
+
+
+def test_small_and_doubtful_faces_found_no_group_but_join_one() -> None:
+    points = np.concatenate([person(5), person(1, at=1), person(1, at=2), person(1, at=3)])
+    heights = [100.0] * 4 + [20.0] + [31.9, 100.0, 32.0]
+    confidences = [0.99] * 4 + [0.5] + [0.99, 0.94, 0.95]
+    labels = grouped(points, heights=heights, confidences=confidences)
+    assert labels == [0, 0, 0, 0, 0, NOBODY, NOBODY, 1]
+
+
+def test_a_pair_joins_a_near_group_only_if_that_is_clearly_nearest() -> None:
+    def place(*where: float) -> Floats:
+        return np.pad(np.array(where, dtype=np.float32), (0, 128 - len(where)))
+
+    random = np.random.default_rng(1)
+    far_pair = [place(0.51, 0.02), place(0.51, -0.02)]  # its nearest face is more than 0.40 away
+    first = [place(0, 0) + random.normal(size=128).astype(np.float32) * 0.01 for _ in range(5)]
+    second = [place(1.04, 0) + random.normal(size=128).astype(np.float32) * 0.01 for _ in range(5)]
+    recipe = Recipe(same=0.0)
+    joined = grouped(np.stack([*first, *far_pair]), recipe=recipe)
+    assert joined == [0] * 7
+    between = grouped(np.stack([*first, *second, *far_pair]), recipe=recipe)
+    assert between == [0] * 5 + [1] * 5 + [2] * 2
+    never = grouped(np.stack([*first, *far_pair]), recipe=replace(recipe, absorb=0.3))
+    assert never == [0] * 5 + [1] * 2
+
+
+# --- two faces of one photo are two people
+
+
+def test_two_faces_of_one_photo_are_never_one_person() -> None:
+    points, _ = crowd(600, seed=2, spread=0.5)
+    photos = [f"photo{number % 150}" for number in range(600)]
+    seen = [place for place in zip(grouped(points, photos=photos), photos, strict=True) if place[0] != NOBODY]
+    assert len(seen) == len(set(seen))
+
+
+def test_lookalikes_in_one_photo_are_told_apart() -> None:
+    # 0.45 apart, near enough for one person; but they stand side by side in one photo.
+    twins = np.zeros((2, 128), dtype=np.float32)
+    twins[1, 0] = 0.45
+    assert grouped(twins, photos=["a", "b"]) == [0, 0]
+    assert grouped(twins, photos=["a", "a"]) == [0, 1]
+
+
+def test_the_same_face_twice_in_a_photo_is_no_second_person() -> None:
+    strip = np.concatenate([person(6), person(6)])  # a photo booth's strip: everything in it twice
+    labels = grouped(strip, photos=[*"abcdef", *"abcdef"])
+    assert set(labels) == {0, NOBODY}
+    assert labels.count(0) == 6
+
+
+# --- order, numbering, errors
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 10_000), st.randoms(use_true_random=False))
+def test_the_order_of_the_faces_does_not_matter(seed: int, random: st.randoms) -> None:
+    points, _ = crowd(120, seed=seed, spread=0.5)
+    rows = list(range(120))
+    keys = [f"f{row}" for row in rows]
+    photos = [f"p{row // 3}" for row in rows]
+    heights = [28.0 + row % 10 for row in rows]
+
+    def labels_by_key(order: list[int]) -> dict[str, int]:
+        labels = group(
+            points[order],
+            keys=[keys[row] for row in order],
+            photos=[photos[row] for row in order],
+            heights=[heights[row] for row in order],
+            confidences=[0.99] * 120,
+        )
+        return {keys[row]: int(label) for row, label in zip(order, labels, strict=True)}
+
+    shuffled = rows.copy()
+    random.shuffle(shuffled)
+    assert labels_by_key(shuffled) == labels_by_key(rows)
+
+
+def test_labels_count_up_from_each_groups_smallest_key() -> None:
+    points = np.concatenate([person(2, at=1), person(2, at=0)])
+    labels = group(
+        points, keys=["d", "b", "c", "a"], photos=[*"dbca"], heights=[99.0] * 4, confidences=[1.0] * 4
+    )
+    assert labels.tolist() == [1, 1, 0, 0]
+
+
+def test_arguments_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(ValueError, match="unique keys"):
+        group(person(2), keys=["a", "a"], photos=["p", "q"], heights=[99, 99], confidences=[1, 1])
+    with pytest.raises(ValueError, match="one embedding"):
+        group(person(2), keys=["a", "b"], photos=["p"], heights=[99, 99], confidences=[1, 1])
+
+
+# --- whole crowds
+
+
+@pytest.mark.parametrize(("seed", "spread", "at_least"), [(1, 0.40, 0.98), (2, 0.42, 0.97), (3, 0.45, 0.96)])
+def test_a_crowd_of_two_thousand_faces(seed: int, spread: float, at_least: float) -> None:
+    points, truth = crowd(2000, seed=seed, spread=spread)
+    assert bcubed_f1(np.array(grouped(points)), truth) >= at_least
+
+
+def test_a_crowd_in_which_everybody_was_seen_once() -> None:
+    points, truth = crowd(4000, seed=5)
+    _, first = np.unique(truth, return_index=True)
+    labels = np.array(grouped(points[first]))
+    assert bcubed_f1(labels, np.arange(len(first))) >= 0.97
+
+
+# --- between two runs
+
+
+def test_new_faces_join_the_nearest_group() -> None:
+    points, truth = crowd(2000, seed=6, spread=0.40)
+    known = np.arange(2000) % 5 != 0
+    labels = np.array(grouped(points[known]))
+    means, sizes = centroids(points[known], labels)
+    assert np.bincount(labels[labels >= 0]).tolist() == sizes.tolist()
+    everybody = np.empty(2000, dtype=np.intp)
+    everybody[known] = labels
+    everybody[~known] = [assign(points[row : row + 1], means, sizes)[0] for row in np.flatnonzero(~known)]
+    assert bcubed_f1(everybody, truth) >= 0.97
+
+
+def test_centroids_are_means() -> None:
+    points = np.array([[0, 0], [2, 4], [9, 9], [1, 1]], dtype=np.float32)
+    means, sizes = centroids(points, np.array([0, 0, NOBODY, 1]))
+    assert means.tolist() == [[1, 2], [1, 1]]
+    assert means.dtype == np.float32
+    assert sizes.tolist() == [2, 1]
+
+
+def test_assign_at_its_limits() -> None:
+    groups = np.array([[0.0, 0.0], [10.0, 0.0]], dtype=np.float32)
+    sizes = np.array([3, 2])
+    faces = np.array([[0.52, 0], [10.51, 0]], dtype=np.float32)
+    assert assign(faces, groups, sizes).tolist() == [0, NOBODY]  # a pair's centroid reaches less far
+    assert assign(faces, groups, np.array([3, 3])).tolist() == [0, 1]
+    both = np.array([[0.2, 0], [0.1, 0]], dtype=np.float32)
+    assert assign(both, groups, sizes).tolist() == [NOBODY, 0]  # one photo: the nearer face has the group
+    assert assign(both[:0], groups, sizes).tolist() == []
+    assert assign(both, groups[:0], sizes[:0]).tolist() == [NOBODY, NOBODY]
+
+
+# --- ids
+
+
+def labels_of(*groups: str) -> dict[str, int]:
+    """labels_of("abc", "de"): faces a, b and c in group 0, d and e in group 1."""
+    return {face: label for label, faces in enumerate(groups) for face in faces}
+
+
+def test_first_ids_are_made_of_gallery_and_smallest_key() -> None:
+    first = keep_ids({}, labels_of("bac", "de"), gallery_id="g")
+    assert len(set(first.ids)) == 2
+    assert first.created == first.ids
+    assert not first.merged
+    assert not first.split
+    assert keep_ids({}, labels_of("ax", "d"), gallery_id="g").ids == first.ids
+    assert set(keep_ids({}, labels_of("abc", "de"), gallery_id="h").ids).isdisjoint(first.ids)
+
+
+def test_ids_stay_with_most_of_their_faces() -> None:
+    old = {"a": "A", "b": "A", "c": "A", "d": "B", "e": "B"}
+    after = keep_ids(old, labels_of("dex", "abc", "y"), gallery_id="g")
+    assert after.ids[:2] == ("B", "A")
+    assert after.created == after.ids[2:]
+    assert not after.merged
+    assert not after.split
+
+
+def test_merges_and_splits_are_told() -> None:
+    old = dict.fromkeys("abc", "A") | dict.fromkeys("de", "B") | dict.fromkeys("fghi", "C")
+    after = keep_ids(old, labels_of("abcde", "fg", "hi"), gallery_id="g")
+    assert after.ids[:2] == ("A", "C")
+    assert after.merged == {"B": "A"}
+    assert after.created == (after.ids[2],)
+    assert after.split == {after.ids[2]: "C"}
+
+
+def test_an_old_group_without_faces_is_not_merged_anywhere() -> None:
+    after = keep_ids({"a": "A", "b": "B"}, {"a": 0, "b": NOBODY}, gallery_id="g")
+    assert after.ids == ("A",)
+    assert not after.merged
+
+
+def test_ids_never_come_back_as_somebody_else() -> None:
+    first = keep_ids({}, labels_of("abcd"), gallery_id="g")
+    old = dict.fromkeys("abcd", first.ids[0])
+    # The face that gave the group its name is split off: the rest keeps the id, so it needs another.
+    after = keep_ids(old, labels_of("a", "bcd"), gallery_id="g")
+    assert after.ids[1] == first.ids[0]
+    assert after.ids[0] != first.ids[0]
+    # Nor may it be the id of a group that is gone.
+    retired = keep_ids({}, labels_of("a"), gallery_id="g", retired=first.ids)
+    assert retired.ids[0] not in first.ids
+    assert retired == keep_ids({}, labels_of("a"), gallery_id="g", retired=first.ids)
+
+
+def test_gaps_in_the_labels_are_refused() -> None:
+    with pytest.raises(ValueError, match="without gaps"):
+        keep_ids({}, {"a": 1}, gallery_id="g")
+
+
+faces_in_groups = st.dictionaries(st.sampled_from([f"f{n}" for n in range(30)]), st.integers(0, 6))
+
+
+@given(faces_in_groups, faces_in_groups)
+def test_ids_hold_for_any_two_groupings(before: dict[str, int], after: dict[str, int]) -> None:
+    old = {face: f"old{label}" for face, label in before.items()}
+    dense = {label: rank for rank, label in enumerate(sorted(set(after.values())))}
+    new = {face: dense[label] for face, label in after.items()}
+    result = keep_ids(old, new, gallery_id="g")
+    assert len(set(result.ids)) == len(result.ids) == len(dense)
+    assert set(result.created) == set(result.ids) - set(old.values())
+    assert set(result.merged).isdisjoint(result.ids)  # so no chain of merges can close
+    assert set(result.merged.values()) <= set(result.ids)
+    assert set(result.merged) <= set(old.values())
+    assert set(result.split) <= set(result.created)
+    for made, origin in result.split.items():
+        assert origin in result.ids
+        assert any(old.get(face) == origin and result.ids[label] == made for face, label in new.items())
+    again = keep_ids({face: result.ids[label] for face, label in new.items()}, new, gallery_id="g")
+    assert again.ids == result.ids
+    assert (again.created, again.merged, again.split) == ((), {}, {})
+
+
+def test_most_faces_keep_their_id_as_the_gallery_grows() -> None:
+    points, _ = crowd(2000, seed=7)
+    shown = np.random.default_rng(7).permutation(2000)
+    old: dict[str, str] = {}
+    for size in (1000, 1400, 2000):
+        rows = np.sort(shown[:size])
+        keys = [f"f{row:05d}" for row in rows]
+        labels = group(points[rows], keys=keys, photos=keys, heights=[99] * size, confidences=[1] * size)
+        new = {key: int(label) for key, label in zip(keys, labels, strict=True)}
+        result = keep_ids(old, new, gallery_id="g")
+        now = {key: result.ids[label] for key, label in new.items() if label != NOBODY}
+        kept = [now.get(key) == old_id for key, old_id in old.items()]
+        assert np.mean(kept or [True]) >= 0.97
+        old = now
