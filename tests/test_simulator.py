@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from hashlib import sha256
@@ -18,9 +18,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from producers.simulator import SIMULATED, Simulation, events, live, paced, read_lines, write_lines
+from producers.simulator import SIMULATED, Simulation, events, live, write_lines
 from producers.story.stage import milliseconds, uuid7_at
-from schemas.errors import InvalidEvent
 from schemas.events import TYPES, Event, derived_id
 from schemas.wire import decode, encode
 
@@ -335,73 +334,6 @@ def test_a_large_gallery_is_sound_too() -> None:
     check_people(happened)
 
 
-class FakeTime:
-    """A clock that only `sleep` and `pass_by` move."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-        self.slept: list[float] = []
-
-    def clock(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        assert seconds > 0
-        self.slept.append(seconds)
-        self.now += seconds
-
-    def pass_by(self, seconds: float) -> None:
-        self.now += seconds
-
-
-def test_paced_by_rate_keeps_the_schedule() -> None:
-    fake = FakeTime()
-    source = told(attendees=1, days=1)[:21]
-    seen = []
-    for number, event in enumerate(paced(source, rate=10, clock=fake.clock, sleep=fake.sleep)):
-        seen.append(event)
-        if number == 5:
-            fake.pass_by(0.55)  # the consumer is late by 5.5 events and gets them without waiting
-    assert seen == list(source)
-    assert fake.now == pytest.approx(1002.1)  # only a look when the 22nd is due shows that there is none
-    assert len(fake.slept) == 21 - 5
-
-
-def test_paced_by_rate_asks_for_an_event_when_it_is_due() -> None:
-    fake = FakeTime()
-    asked = []
-
-    def source() -> Iterator[Event]:
-        for event in told(attendees=1, days=1)[:3]:
-            asked.append(fake.now)
-            yield event
-
-    list(paced(source(), rate=2, clock=fake.clock, sleep=fake.sleep))
-    assert asked == [1000, 1000.5, 1001]
-
-
-def test_paced_by_speedup_follows_the_times_of_the_events() -> None:
-    fake = FakeTime()
-    source = told(attendees=3, days=1)
-    for event in paced(source, speedup=3600, clock=fake.clock, sleep=fake.sleep):
-        due = (event.occurred_at - source[0].occurred_at).total_seconds() / 3600
-        assert fake.now == pytest.approx(1000 + due)
-
-
-def test_paced_by_nothing_never_sleeps() -> None:
-    fake = FakeTime()
-    source = told(attendees=1, days=1)
-    assert tuple(paced(source, clock=fake.clock, sleep=fake.sleep)) == source
-    assert fake.slept == []
-
-
-def test_paced_refuses_what_has_no_meaning() -> None:
-    with pytest.raises(ValueError, match="not both"):
-        next(paced((), speedup=1, rate=1))
-    with pytest.raises(ValueError, match="greater than 0"):
-        next(paced((), rate=0))
-
-
 class Ticking:
     """A wall clock that goes on by `tick` with every look at it."""
 
@@ -506,22 +438,3 @@ def test_live_before_anything_was_scheduled_begins_with_the_schedule() -> None:
     simulation = Simulation(start=START, attendees=3, days=1)
     kinds = {event.type for event in islice(live(simulation, clock=clock), 2000)}
     assert "gallery.scheduled" in kinds
-
-
-def test_lines_are_read_back() -> None:
-    source = told(attendees=5, days=1)
-    file = BytesIO()
-    assert write_lines(source, file) == len(source)
-    file.write(b"\n")
-    file.seek(0)
-    assert tuple(read_lines(file)) == source
-    assert write_lines((), file) == 0
-
-
-def test_a_line_that_is_no_event_is_named() -> None:
-    good = encode(told(attendees=1, days=1)[0])
-    lines = read_lines(BytesIO(good + b"\n\n" + b'{"type": "photo.painted"}\n'))
-    next(lines)
-    with pytest.raises(InvalidEvent) as caught:
-        next(lines)
-    assert caught.value.__notes__ == ["line 3"]

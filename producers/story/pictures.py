@@ -171,7 +171,7 @@ def _recognise(stage: Stage, photo: Photo, person: Person) -> str | None:
         return double.group_id
     if not person.group_id:
         return None
-    if person.spare and stage.rng.random() < 0.3:
+    if person.spare and stage.rng.random() < 0.45:
         return None
     if person.fragments and stage.rng.random() < 0.4:
         fragment = stage.rng.choice(person.fragments)

@@ -301,7 +301,7 @@ def _mistakes(rng: Random, people: Sequence[Person]) -> None:
         often.pop().lookalike = double
     for person in often[: len(often) // 4]:
         person.spare = 1
-    for person in often[: len(often) // 15]:
+    for person in often[: len(often) // 8]:
         person.spare = 2
 
 
