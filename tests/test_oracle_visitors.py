@@ -208,6 +208,7 @@ def test_sponsor_results() -> None:
         seen(3, "brew", "v2", visible_ratio=0.49999999),
         seen(4, "brew", "v1", gallery="picnic", visible_ms=5000, visible_ratio=1.0),
         seen(5, "lens", "v1", visible_ms=0),
+        seen(7, "alps", "v1"),
         event(SponsorImpression, "11 09:00", 6, sponsor_id="early", visitor_id="v1"),
         event(SponsorClicked, "12 09:00", 1, sponsor_id="brew", visitor_id="v1"),
         event(SponsorClicked, "12 09:00", 2, sponsor_id="brew", visitor_id="v1"),
@@ -224,12 +225,14 @@ def test_sponsor_results() -> None:
         tuple(row.values()) for row in view("sponsor_results", *events, galleries=["gala", "picnic"])
     ] == [
         ("brew", "Brew Picnic", 4, 2, 2, 0.5, 3, Decimal("10.75"), "EUR", 5.375, 5375.0),
+        ("alps", "", 1, 1, 0, 0.0, 1, None, "", None, None),
         ("lens", "Lens CH", 1, 0, 0, 0.0, 1, None, "", None, None),
         ("nameless", "", 0, 0, 1, None, 0, None, "", None, None),
         ("quiet", "Quiet", 0, 0, 0, None, 0, Decimal("7.00"), "EUR", None, None),
     ]
     assert [tuple(row.values()) for row in view("sponsor_results", *events)] == [
         ("brew", "Brew", 3, 1, 2, 2 / 3, 2, Decimal("10.50"), "EUR", 5.25, 10500.0),
+        ("alps", "", 1, 1, 0, 0.0, 1, None, "", None, None),
         ("lens", "Lens", 1, 0, 0, 0.0, 1, Decimal("5.00"), "EUR", None, None),
         ("nameless", "", 0, 0, 1, None, 0, None, "", None, None),
         ("quiet", "Quiet", 0, 0, 0, None, 0, Decimal("7.00"), "EUR", None, None),
