@@ -17,7 +17,8 @@ from processors.refresh import PROJECTIONS, Bucket, refresh
 from schemas.events import Event
 from schemas.topics import topic_of
 from schemas.wire import encode
-from sinks import migrate
+from sinks import exports, migrate
+from sinks.exports import Range
 from sinks.ingest import Batch, read, write
 
 RECEIVED: Final = datetime(2099, 1, 1, tzinfo=UTC)
@@ -95,21 +96,11 @@ def ask(
     client: Client, view: str, galleries: Sequence[str], since: datetime, until: datetime, **extra: Any
 ) -> list[dict[str, Any]]:
     """The rows of a metric view, as the oracle gives them."""
-    more = "".join(f", {name} = {value!r}" for name, value in extra.items())
-    listed = ", ".join(f"'{gallery}'" for gallery in galleries)
-    result = client.query(
-        f"SELECT * FROM {view}(galleries = [{listed}], since = {milliseconds(since)}, until = {milliseconds(until)}{more})",
-        column_formats=None,
-    )
-    rows = [dict(zip(result.column_names, map(_plain, row), strict=True)) for row in result.result_rows]
+    rows = list(exports.ask(client, view, galleries, Range(since, until), **extra).dicts())
     for row in rows:
         if "advice" in row:
             row["advice"] = row["advice"] != ""
     return sorted(rows, key=lambda row: str([row[c] for c in list(row)[:2]])) if view in UNORDERED else rows
-
-
-def milliseconds(moment: datetime) -> int:
-    return int(moment.timestamp()) * 1000 + moment.microsecond // 1000
 
 
 def disagreements(
@@ -138,7 +129,3 @@ def _equal(ours: Any, theirs: Any) -> bool:
     if isinstance(ours, float) and isinstance(theirs, float | Decimal):
         return isclose(ours, theirs, rel_tol=1e-12)  # the order of two multiplications
     return bool(ours == theirs)
-
-
-def _plain(value: Any) -> Any:
-    return value.replace(tzinfo=UTC) if isinstance(value, datetime) and value.tzinfo is None else value

@@ -1,0 +1,163 @@
+"""The metric views as tables in the terminal: what `gallery report` and `gallery demo` print."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Final
+
+from rich import box
+from rich.console import Console
+from rich.table import Table as Grid
+from rich.text import Text
+
+from sinks.exports import Range, Table
+
+TITLES: Final[Mapping[str, str]] = {
+    "kpis": "Key figures",
+    "funnel": "Funnel (units change on the way)",
+    "visitor_funnel": "Visitor funnel",
+    "failed_selfies": "Selfies that found nobody",
+    "downloads_by_phase": "Downloads by phase",
+    "downloads_by_time": "Downloads by day",
+    "channels": "Channels",
+    "shares_by_network": "Shares by network",
+    "sponsor_results": "Sponsors",
+    "sponsor_ads": "Ads",
+    "targets": "Targets",
+    "top_people": "Top people",
+    "recent_access": "Recent access",
+    "recent_contributions": "Recent contributions",
+    "campaign_effects": "Campaigns: 24 hours before and after",
+    "daily_check": "Check today",
+}
+HIDDEN: Final = frozenset({"position", "event_id"})
+ROWS: Final = 10
+BAR: Final = 24
+BARS: Final[Mapping[str, str]] = {
+    "funnel": "count",
+    "visitor_funnel": "visitors",
+    "downloads_by_phase": "downloads",
+    "downloads_by_time": "downloads",
+    "channels": "visits",
+    "top_people": "photos",
+    "shares_by_network": "shares",
+    "failed_selfies": "selfies",
+}
+_PERCENT: Final = frozenset({"match_rate", "conversion", "ctr"})
+_STATUS: Final = {"ok": "green", "low": "yellow", "no data": "dim"}
+
+
+def show(console: Console, tables: Sequence[Table], within: Range, galleries: Sequence[str]) -> None:
+    """Print a report: the key figures as cards, every other view as a table of at most ten rows."""
+    named = f"{len(galleries)} galleries" if len(galleries) > 3 else ", ".join(galleries)
+    console.rule(f"[bold]{named}[/]  {within.since:%Y-%m-%d %H:%M} to {within.until:%Y-%m-%d %H:%M} UTC")
+    for table in tables:
+        if table.name == "kpis":
+            console.print(_cards(next(table.dicts())))
+        elif table.rows:
+            console.print(_grid(table))
+        else:
+            console.print(Text(f"{TITLES[table.name]}: none in this range", style="dim"))
+        console.print()
+
+
+def _cards(row: Mapping[str, Any]) -> Grid:
+    grid = Grid(
+        title=TITLES["kpis"], box=box.SIMPLE_HEAD, show_header=False, title_justify="left", title_style="bold"
+    )
+    for _ in range(3):
+        grid.add_column(style="dim")
+        grid.add_column(justify="right", style="bold")
+    cells: list[tuple[str, str]] = [
+        ("Uploaded", f"{row['uploaded']:,}"),
+        ("Total size", size(row["bytes"])),
+        ("Unique users (face groups)", f"{row['face_groups']:,}"),
+        ("Highlighted", f"{row['highlighted']:,}"),
+        ("Contributed", f"{row['contributed']:,}"),
+        ("Organizer's", f"{row['uploaded_organizer']:,}"),
+        ("Downloads", f"{row['downloads']:,}"),
+        ("Social shares", f"{row['shares']:,}"),
+        ("Faces detected", f"{row['faces']:,}"),
+        ("Match rate", percent(row["match_rate"])),
+        ("Matched / unmatched", f"{row['matched_groups']:,} / {row['unmatched_groups']:,}"),
+        ("Found, not opened", f"{row['found_not_opened']:,}"),
+        ("Photos per person", _cell("photos_per_person", row["photos_per_person"])),
+        ("Size, organizer", size(row["bytes_organizer"])),
+        ("Size, community", size(row["bytes_community"])),
+    ]
+    for at in range(0, len(cells), 3):
+        grid.add_row(*(text for cell in cells[at : at + 3] for text in cell))
+    return grid
+
+
+def _grid(table: Table) -> Grid:
+    more = len(table.rows) - ROWS
+    caption = f"and {more} more" if more > 0 else None
+    grid = Grid(
+        title=TITLES[table.name],
+        caption=caption,
+        box=box.SIMPLE_HEAD,
+        title_justify="left",
+        caption_justify="left",
+        title_style="bold",
+    )
+    rows = list(table.dicts())
+    single = len({row.get("gallery_id") for row in rows}) == 1
+    columns = [name for name in table.columns if name not in HIDDEN and not (single and name == "gallery_id")]
+    measured = BARS.get(table.name)
+    greatest = max((float(row[measured]) for row in rows), default=0.0) if measured else 0.0
+    for name in columns:
+        numeric = any(isinstance(row[name], int | float | Decimal) for row in rows)
+        grid.add_column(name.replace("_", " "), justify="right" if numeric else "left", overflow="fold")
+    if measured:
+        grid.add_column("", min_width=BAR, no_wrap=True)
+    for row in rows[:ROWS]:
+        cells: list[str | Text] = [_styled(name, row) for name in columns]
+        if measured:
+            width = round(BAR * float(row[measured]) / greatest) if greatest else 0
+            cells.append(Text("█" * width, style="cyan"))
+        grid.add_row(*cells)
+    return grid
+
+
+def _styled(name: str, row: Mapping[str, Any]) -> str | Text:
+    if name == "status":
+        return Text(str(row[name]), style=_STATUS[row[name]])
+    if name in ("value", "target") and row.get("metric") in ("match_rate", "share_rate", "steepest_drop"):
+        return percent(row[name])
+    if name == "value" and row.get("check") == "match_rate":
+        return percent(row[name])
+    if name == "steepest":
+        return "◀ steepest drop" if row[name] else ""
+    return _cell(name, row[name])
+
+
+def _cell(name: str, value: Any) -> str:
+    if name in _PERCENT:
+        return percent(value)
+    formats: tuple[tuple[type, Callable[[Any], str]], ...] = (
+        (datetime, lambda moment: f"{moment:%Y-%m-%d %H:%M:%S}"),
+        (int, lambda number: f"{number:,}"),
+        (float, lambda number: f"{number:,.2f}".removesuffix(".00")),
+        (Decimal, lambda number: f"{number:,}"),
+    )
+    for kind, form in formats:
+        if isinstance(value, kind):
+            return form(value)
+    return "-" if value is None else str(value)
+
+
+def percent(value: float | None) -> str:
+    """0.688 → 68.8 %; nothing to divide by → -."""
+    return "-" if value is None else f"{100 * value:.1f} %"
+
+
+def size(number: float) -> str:
+    """Bytes as people read them: 17.4 GB."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if number < 1000:
+            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
+        number /= 1000
+    return f"{number:.1f} TB"

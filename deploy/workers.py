@@ -1,0 +1,95 @@
+"""The worker processes: what `gallery ingest` and `gallery refresh` run until they are told to stop."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import structlog
+from clickhouse_connect.driver.client import Client
+from confluent_kafka import Producer
+
+from deploy.health import serve
+from deploy.settings import Settings
+from deploy.topics import check_topics, require
+from schemas.topics import ATTENDEES, EVENTS, TOPICS
+from sinks.clickhouse import Target, connect, until_done
+from sinks.consumer import BatchConsumer
+from sinks.ingest import Ingest, Limits
+
+log = structlog.get_logger(__name__)
+
+
+def target(settings: Settings) -> Target:
+    """Where and as whom the workers write."""
+    password = settings.clickhouse_password
+    return Target(
+        host=settings.clickhouse_host,
+        port=settings.clickhouse_port,
+        user=settings.clickhouse_user,
+        password=password.get_secret_value() if password else "",
+        database=settings.clickhouse_database,
+        secure=settings.clickhouse_secure,
+    )
+
+
+def stop_on_signals() -> threading.Event:
+    """An event that SIGTERM and SIGINT set; the second signal ends the process at once."""
+    stopping = threading.Event()
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        log.info("stopping", signal=signal.Signals(number).name)
+        stopping.set()
+        signal.signal(number, signal.SIG_DFL)
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    return stopping
+
+
+def run_ingest(settings: Settings) -> None:
+    """Kafka → facts, until SIGTERM. Raises TopicError, Unavailable, TooManyDeadLetters."""
+    stopping = stop_on_signals()
+    require(check_topics(settings.admin(), settings.profile, TOPICS))
+    client: Client = until_done(
+        lambda: connect(target(settings)), what="connecting to ClickHouse", stopping=stopping
+    )
+    consumer = BatchConsumer(
+        settings.consumer("gallery-ingest"),
+        [EVENTS.name, ATTENDEES.name],
+        max_messages=settings.ingest_batch,
+        max_wait=settings.ingest_wait,
+    )
+    limits = Limits(settings.ingest_dead_letter_minimum, settings.ingest_dead_letter_rate)
+    ingest = Ingest(consumer, Producer(settings.producer()), client, limits=limits, stopping=stopping)
+    _serve(settings, ready=lambda: consumer.assigned, state=lambda: ingest.counts)
+    log.info("ingest is running")
+    ingest.run()
+    log.info("ingest ended", **ingest.counts)
+
+
+def run_refresh(settings: Settings) -> None:
+    """Changes → projections, until SIGTERM. Raises TopicError, Unavailable."""
+    import faust  # noqa: PLC0415 - slow to import, and only this worker needs it
+
+    from processors.app import build  # noqa: PLC0415
+
+    require(check_topics(settings.admin(), settings.profile, TOPICS))
+    app, refresher = build(
+        target(settings),
+        options=settings.faust(),
+        folder=Path(settings.folder) / "faust",
+        look_every=settings.refresh_look_every,
+    )
+    _serve(settings, ready=lambda: refresher.counts["looks"] > 0, state=lambda: refresher.counts)
+    log.info("refresh is running")
+    faust.Worker(app, loglevel="WARN", redirect_stdouts=False).execute_from_commandline()
+
+
+def _serve(settings: Settings, *, ready: Callable[[], bool], state: Callable[[], Mapping[str, Any]]) -> None:
+    if settings.health_port:
+        serve(settings.health_host, settings.health_port, ready=ready, state=state)

@@ -1,0 +1,142 @@
+"""The metric views as tables: asked for a set of galleries and a range, written as JSON or CSV."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final, TextIO
+
+from clickhouse_connect.driver.client import Client
+
+from schemas.events import format_time
+
+VIEWS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "kpis": {},
+    "funnel": {},
+    "visitor_funnel": {},
+    "failed_selfies": {},
+    "downloads_by_phase": {},
+    "downloads_by_time": {"step": "day"},
+    "channels": {},
+    "shares_by_network": {},
+    "sponsor_results": {},
+    "sponsor_ads": {},
+    "targets": {},
+    "top_people": {},
+    "recent_access": {},
+    "recent_contributions": {},
+    "campaign_effects": {"span": 86_400},
+    "daily_check": {},
+}
+"""Every metric view, in the order of a report, with the arguments it takes beyond the range."""
+
+_EXTRA_TYPES: Final = {"step": "String", "span": "UInt32"}
+
+
+@dataclass(frozen=True)
+class Table:
+    """The rows of one view. Times are UTC; a ratio without a denominator is None."""
+
+    name: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Any, ...], ...]
+
+    def dicts(self) -> Iterator[dict[str, Any]]:
+        """The rows by column name."""
+        for row in self.rows:
+            yield dict(zip(self.columns, row, strict=True))
+
+
+@dataclass(frozen=True)
+class Range:
+    """[since, until) on occurred_at, in UTC."""
+
+    since: datetime
+    until: datetime
+
+
+def ask(client: Client, view: str, galleries: Sequence[str], within: Range, **extra: Any) -> Table:
+    """One metric view for some galleries and a range; `extra` overrides the view's own arguments."""
+    arguments = {**VIEWS[view], **extra}
+    more = "".join(f", {name} = {{{name}:{_EXTRA_TYPES[name]}}}" for name in arguments)
+    result = client.query(
+        f"SELECT * FROM {view}(galleries = {{galleries:Array(String)}}, "  # noqa: S608 - our own names
+        f"since = {{since:DateTime64(3, 'UTC')}}, until = {{until:DateTime64(3, 'UTC')}}{more})",
+        parameters={
+            "galleries": list(galleries),
+            "since": _text(within.since),
+            "until": _text(within.until),
+            **arguments,
+        },
+    )
+    rows = tuple(tuple(_in_utc(value) for value in row) for row in result.result_rows)
+    return Table(view, tuple(result.column_names), rows)
+
+
+def report(client: Client, galleries: Sequence[str], within: Range) -> list[Table]:
+    """Every metric view for some galleries and a range."""
+    return [ask(client, view, galleries, within) for view in VIEWS]
+
+
+def whole_range(client: Client, galleries: Sequence[str]) -> Range | None:
+    """From the first fact of some galleries to behind their last one; None without facts."""
+    rows = client.query(
+        "SELECT count(), min(occurred_at), max(occurred_at) + INTERVAL 1 MILLISECOND FROM events "
+        "WHERE gallery_id IN {galleries:Array(String)}",
+        parameters={"galleries": list(galleries)},
+    ).result_rows
+    number, first, last = rows[0]
+    return Range(_in_utc(first), _in_utc(last)) if number else None
+
+
+def galleries(client: Client) -> list[str]:
+    """Every gallery with a fact."""
+    return [row[0] for row in client.query("SELECT DISTINCT gallery_id FROM events ORDER BY 1").result_rows]
+
+
+def write_json(tables: Iterable[Table], file: TextIO) -> None:
+    """One object: view → list of rows."""
+    content = {
+        table.name: [{key: plain(value) for key, value in row.items()} for row in table.dicts()]
+        for table in tables
+    }
+    json.dump(content, file, indent=2, ensure_ascii=False)
+    file.write("\n")
+
+
+def write_csv(tables: Iterable[Table], folder: Path) -> list[Path]:
+    """One file per view, with a header line; returns the files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for table in tables:
+        path = folder / f"{table.name}.csv"
+        with path.open("w", newline="", encoding="utf-8") as file:
+            lines = csv.writer(file)
+            lines.writerow(table.columns)
+            lines.writerows([plain(value) for value in row] for row in table.rows)
+        written.append(path)
+    return written
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON and CSV take it: times as text, decimals with all their digits."""
+    match value:
+        case datetime():
+            return format_time(value)
+        case Decimal():
+            return str(value)
+        case _:
+            return value
+
+
+def _text(moment: datetime) -> str:
+    return format_time(moment.astimezone(UTC)).replace("T", " ").removesuffix("Z")
+
+
+def _in_utc(value: Any) -> Any:
+    return value.replace(tzinfo=UTC) if isinstance(value, datetime) and value.tzinfo is None else value
