@@ -25,10 +25,16 @@ from schemas.events import (
     PUBLISHED,
     AttendeeErased,
     Event,
+    FacesDetected,
     GalleryScheduled,
+    GalleryVisited,
     GroupMerged,
+    MatchFound,
     Origin,
+    PhotoGrouped,
     PhotosRetrieved,
+    PhotoUploaded,
+    SelfieTaken,
     SponsorRegistered,
     time_zones,
     type_and_version,
@@ -62,6 +68,11 @@ APART_BY_GALLERY: Final = (SponsorRegistered, PhotosRetrieved)
 """Types of which a view asks for the latest across galleries, where only time and id decide."""
 
 
+OFTEN: Final = (PhotoUploaded, PhotoGrouped, MatchFound)
+"""Types that others need to mean anything: without them most galleries would show nobody."""
+CROWD: Final = PUBLISHED + 5 * OFTEN + (PhotosRetrieved, SelfieTaken, GalleryVisited, FacesDetected) * 2
+
+
 def moments(start: datetime) -> st.SearchStrategy[datetime]:
     """Instants around the borders of buckets in the two days after `start`."""
     return st.builds(
@@ -87,7 +98,7 @@ CROWDED: Final[Fields] = {
     "photo_ids": st.just(("p1",)),
     "group_id": st.sampled_from(GROUPS),
     "into": st.sampled_from(GROUPS),
-    "group_ids": st.lists(st.sampled_from(GROUPS), max_size=3).map(tuple),
+    "group_ids": st.sampled_from(((), ("g1",), ("g1", "g2"), ("g2", "g3"), ("g3", "g2", "g1"), ("g1", "g1"))),
     "selfie_id": st.sampled_from(("s1", "s2", "s3")),
     "sponsor_id": st.sampled_from(("brew", "lens")),
     "ad_id": st.sampled_from(("a1", "a2")),
@@ -125,7 +136,7 @@ CROWDED: Final[Fields] = {
 
 
 @st.composite
-def events(draw: st.DrawFn, start: datetime = STARTS[0], models: Sequence[type[Event]] = PUBLISHED) -> Event:
+def events(draw: st.DrawFn, start: datetime = STARTS[0], models: Sequence[type[Event]] = CROWD) -> Event:
     """One event of a crowded gallery. Merges go to later groups only: they make chains, no cycles."""
     model = draw(st.sampled_from(models))
     gallery_id = draw(st.sampled_from(GALLERIES))
@@ -192,8 +203,9 @@ def questions(draw: st.DrawFn, asked: Sequence[Event]) -> tuple[list[str], datet
         st.sampled_from(times),
         st.sampled_from((-1, 0, 1)),
     )
-    since = draw(st.just(wide[0]) | border)
-    until = draw(st.just(wide[1]) | border)
+    # Mostly wide: a narrow range of a crowded gallery holds little.
+    since = draw(st.just(wide[0]) | st.just(wide[0]) | border)
+    until = draw(st.just(wide[1]) | st.just(wide[1]) | border)
     return galleries, min(since, until), max(since, until)
 
 

@@ -21,7 +21,7 @@ from by_hand import (
     walk,
 )
 from columns import COLUMNS
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from oracle import VIEWS, Oracle
 from strategies import galleries_of_events, questions, shuffled_deliveries
@@ -265,7 +265,7 @@ def test_top_people_and_whose_name_is_shown() -> None:
 
 
 @given(st.data())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_order_and_repetition_change_no_answer(data: st.DataObject) -> None:
     events = data.draw(galleries_of_events(max_size=40))
     galleries, since, until = data.draw(questions(events))

@@ -70,6 +70,7 @@ def test_order_of_keys_spaces_and_nulls_do_not_change_the_canonical_bytes(
     st.datetimes(datetime(2000, 1, 3), datetime(2099, 12, 29)),  # noqa: DTZ001 - the offset is drawn beside
     st.integers(-23 * 60, 23 * 60),
 )
+@slow_to_draw
 def test_the_offset_and_the_digits_of_a_time_do_not_change_the_canonical_bytes(
     moment: datetime, minutes: int
 ) -> None:
@@ -267,6 +268,7 @@ def answer(bytes_: bytes) -> Event | InvalidEvent:
 
 
 @given(st.binary(max_size=300))
+@slow_to_draw
 def test_random_bytes_are_invalid_events(bytes_: bytes) -> None:
     assert isinstance(answer(bytes_), InvalidEvent)
 
