@@ -24,13 +24,13 @@ from sinks.ingest import Ingest, Limits
 log = structlog.get_logger(__name__)
 
 
-def target(settings: Settings) -> Target:
-    """Where and as whom the workers write."""
-    password = settings.clickhouse_password
+def target(settings: Settings, *, reader: bool = False) -> Target:
+    """Where and as whom to speak to ClickHouse: the user that writes, or the one that only reads."""
+    password = settings.reader_password if reader else settings.clickhouse_password
     return Target(
         host=settings.clickhouse_host,
         port=settings.clickhouse_port,
-        user=settings.clickhouse_user,
+        user=settings.reader_user if reader else settings.clickhouse_user,
         password=password.get_secret_value() if password else "",
         database=settings.clickhouse_database,
         secure=settings.clickhouse_secure,
@@ -66,7 +66,7 @@ def run_ingest(settings: Settings) -> None:
     )
     limits = Limits(settings.ingest_dead_letter_minimum, settings.ingest_dead_letter_rate)
     ingest = Ingest(consumer, Producer(settings.producer()), client, limits=limits, stopping=stopping)
-    _serve(settings, ready=lambda: consumer.assigned, state=lambda: ingest.counts)
+    serve_health(settings, ready=lambda: consumer.assigned, state=lambda: ingest.counts)
     log.info("ingest is running")
     ingest.run()
     log.info("ingest ended", **ingest.counts)
@@ -85,11 +85,14 @@ def run_refresh(settings: Settings) -> None:
         folder=Path(settings.folder) / "faust",
         look_every=settings.refresh_look_every,
     )
-    _serve(settings, ready=lambda: refresher.counts["looks"] > 0, state=lambda: refresher.counts)
+    serve_health(settings, ready=lambda: refresher.counts["looks"] > 0, state=lambda: refresher.counts)
     log.info("refresh is running")
     faust.Worker(app, loglevel="WARN", redirect_stdouts=False).execute_from_commandline()
 
 
-def _serve(settings: Settings, *, ready: Callable[[], bool], state: Callable[[], Mapping[str, Any]]) -> None:
+def serve_health(
+    settings: Settings, *, ready: Callable[[], bool], state: Callable[[], Mapping[str, Any]]
+) -> None:
+    """/live and /ready on the health port, when the settings name one."""
     if settings.health_port:
         serve(settings.health_host, settings.health_port, ready=ready, state=state)

@@ -99,6 +99,11 @@ def galleries(client: Client) -> list[str]:
     return [row[0] for row in client.query("SELECT DISTINCT gallery_id FROM events ORDER BY 1").result_rows]
 
 
+def zones(client: Client) -> dict[str, str]:
+    """The time zone of every gallery that was scheduled."""
+    return {row[0]: row[1] for row in client.query("SELECT gallery_id, timezone FROM schedules").result_rows}
+
+
 def write_json(tables: Iterable[Table], file: TextIO) -> None:
     """One object: view → list of rows."""
     content = {
