@@ -40,9 +40,11 @@ HIDDEN: Final[Mapping[str, frozenset[str]]] = {
     "recent_contributions": frozenset({"visitor_id"}),
 }
 NEVER_SHOWN: Final = frozenset({"position", "event_id"})
+FLEXIBLE: Final = frozenset({"name", "advice"})  # these wrap; a cut number would be a wrong one
 ROWS: Final = 10
 BAR: Final = 16
 HEADS: Final[Mapping[str, str]] = {
+    "impressions": "impr.",
     "viewable": "view-\nable",
     "viewers": "unique\nviewers",
     "cost_per_click": "per\nclick",
