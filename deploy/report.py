@@ -165,6 +165,10 @@ def _cards(row: Mapping[str, Any]) -> Grid:
 def _grid(table: Table) -> Grid:
     more = len(table.rows) - ROWS
     caption = f"and {more} more" if more > 0 else _advice(table)
+    rows = list(table.dicts())
+    single = len({row.get("gallery_id") for row in rows}) == 1
+    hidden = NEVER_SHOWN | HIDDEN.get(table.name, frozenset()) | ({"gallery_id"} if single else set())
+    columns = [name for name in table.columns if name not in hidden]
     grid = Grid(
         title=TITLES[table.name],
         caption=caption,
@@ -172,13 +176,9 @@ def _grid(table: Table) -> Grid:
         title_justify="left",
         caption_justify="left",
         title_style="bold",
-        padding=(0, 1, 0, 0),
+        padding=(0, 0 if len(columns) >= 7 else 1, 0, 0),
         pad_edge=False,
     )
-    rows = list(table.dicts())
-    single = len({row.get("gallery_id") for row in rows}) == 1
-    hidden = NEVER_SHOWN | HIDDEN.get(table.name, frozenset()) | ({"gallery_id"} if single else set())
-    columns = [name for name in table.columns if name not in hidden]
     measured = BARS.get(table.name)
     greatest = max((float(row[measured]) for row in rows), default=0.0) if measured else 0.0
     cells = [[_styled(name, row) for name in columns] for row in rows[:ROWS]]
@@ -222,6 +222,10 @@ def _styled(name: str, row: Mapping[str, Any]) -> str | Text:
 def _cell(name: str, value: Any) -> str:
     if name in _PERCENT:
         return percent(value)
+    if name == "sent_at":
+        return f"{value:%m-%d %H:%M}"
+    if name == "cost_per_1000_viewable" and value is not None:
+        return f"{value:,.0f}"
     formats: tuple[tuple[type, Callable[[Any], str]], ...] = (
         (datetime, lambda moment: f"{moment:%m-%d %H:%M:%S}"),
         (int, lambda number: f"{number:,}"),
