@@ -23,6 +23,8 @@ class BrokerProfile:
     `log_append_time`: topics can carry the broker's time, which the clients cannot set.
     `exact_end_offsets`: the end of a partition and so the lag can be relied on.
     `durable`: messages outlive a restart of the broker.
+    `creates_topics`: a client that is faster than `gallery topics create` makes the broker create a
+    topic, with a number of partitions of its own; that is no fault then, only less parallel.
     """
 
     kind: BrokerKind
@@ -33,6 +35,7 @@ class BrokerProfile:
     log_append_time: bool
     exact_end_offsets: bool
     durable: bool
+    creates_topics: bool
     replication_factor: int
     compression: str = "lz4"
 
@@ -49,6 +52,7 @@ PROFILES: Final[Mapping[BrokerKind, BrokerProfile]] = {
         log_append_time=False,
         exact_end_offsets=False,
         durable=False,
+        creates_topics=True,
         replication_factor=1,
     ),
     "kafka": BrokerProfile(
@@ -60,6 +64,7 @@ PROFILES: Final[Mapping[BrokerKind, BrokerProfile]] = {
         log_append_time=True,
         exact_end_offsets=True,
         durable=True,
+        creates_topics=False,
         replication_factor=1,
     ),
     # Somebody else's cluster: the protocol that every version speaks, and its own replication factor.
@@ -72,6 +77,7 @@ PROFILES: Final[Mapping[BrokerKind, BrokerProfile]] = {
         log_append_time=True,
         exact_end_offsets=True,
         durable=True,
+        creates_topics=False,
         replication_factor=-1,
     ),
 }

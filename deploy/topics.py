@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -44,7 +45,7 @@ def check_topics(
     profile: BrokerProfile,
     wanted: Sequence[Topic] = TOPICS,
     *,
-    timeout: float = 10.0,
+    timeout: float = 5.0,
 ) -> list[TopicState]:
     """Compare a broker with the catalogue; changes nothing. Raises Unavailable.
 
@@ -60,16 +61,16 @@ def check_topics(
             states.append(TopicState(topic, "missing", 0, "create it with `gallery topics create`"))
             continue
         count = partitions[topic.name]
-        differences = (
-            [f"{count} partitions instead of {topic.partitions}"] if count < topic.partitions else []
-        )
+        fewer = [f"{count} partitions instead of {topic.partitions}"] if count < topic.partitions else []
         # A broker that does not tell a setting (the embedded one knows few) is believed.
-        differences += [
+        differences = [
             f"{name} is {told} instead of {value}"
             for name, value in topic_settings(topic, profile).items()
             if (told := found.get(topic.name, {}).get(name, value)) != value
         ]
-        states.append(TopicState(topic, "differs" if differences else "ok", count, "; ".join(differences)))
+        wrong = differences or (fewer and not profile.creates_topics)
+        remarks = "; ".join(fewer + differences)
+        states.append(TopicState(topic, "differs" if wrong else "ok", count, remarks))
     return states
 
 
@@ -78,7 +79,7 @@ def ensure_topics(
     profile: BrokerProfile,
     wanted: Sequence[Topic] = TOPICS,
     *,
-    timeout: float = 10.0,
+    timeout: float = 5.0,
 ) -> list[TopicState]:
     """Create what is missing, then `check_topics`: what was there before is left as it is.
 
@@ -110,7 +111,8 @@ def require(states: Iterable[TopicState]) -> None:
 
 
 def _admin(config: Mapping[str, Any]) -> AdminClient:
-    return AdminClient(dict(config))
+    # With a logger librdkafka does not write to stderr; what goes wrong comes as an exception.
+    return AdminClient(dict(config), logger=logging.getLogger(__name__))
 
 
 def _partitions(admin: AdminClient, config: Mapping[str, Any], timeout: float) -> dict[str, int]:

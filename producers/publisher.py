@@ -33,6 +33,7 @@ from schemas.topics import EVENTS, key_of, topic_of
 from schemas.wire import MAX_EVENT_BYTES, encode
 
 log = logging.getLogger(__name__)
+librdkafka_log = log.getChild("librdkafka")
 
 DEFAULTS: Final[Mapping[str, Any]] = {
     "enable.idempotence": True,
@@ -317,7 +318,7 @@ class Publisher:
             raise _error(failures)
 
     def _connect(self) -> Producer:
-        return Producer(self._config, logger=log)
+        return Producer(self._config, logger=librdkafka_log)
 
     def _poll(self) -> None:
         """Serve the delivery reports until closed and, after a fatal error, begin anew."""

@@ -1,4 +1,4 @@
-"""What tests share: the real embedded broker, started once."""
+"""What tests share: the real embedded broker and database, each started once."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from uuid import uuid4
 
 import pytest
-from stack import Broker, free_port
+from clickhouse_connect.driver.client import Client
+from stack import Broker, ClickHouse, free_port
 
 from deploy.brokers import PROFILES
 
@@ -26,6 +27,27 @@ def own_broker() -> Iterator[Broker]:
     own = Broker(PROFILES["tansu"], free_port())
     yield own
     own.kill()
+
+
+@pytest.fixture(scope="session")
+def clickhouse_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouse]:
+    """One embedded database behind its HTTP interface for all tests: use a database of your own."""
+    server = ClickHouse(tmp_path_factory.mktemp("clickhouse"), free_port())
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def clickhouse(clickhouse_server: ClickHouse, unique: str) -> Iterator[Client]:
+    """A client in an empty database of its own (`client.database`), which is dropped afterwards."""
+    admin = clickhouse_server.client()
+    admin.command(f"CREATE DATABASE {unique}")
+    client = clickhouse_server.client(unique)
+    yield client
+    client.close()
+    admin.command(f"DROP DATABASE {unique}")
+    admin.close()
 
 
 @pytest.fixture

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
+from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 from stack import Broker, free_port
 
-from deploy.brokers import PROFILES, admin_config
+from deploy.brokers import PROFILES, admin_config, producer_config
 from deploy.topics import check_topics, ensure_topics, require, topic_settings
 from schemas.errors import TopicError, Unavailable
 from schemas.topics import ATTENDEES, EVENTS, TOPICS, Topic
@@ -50,9 +53,8 @@ def test_checking_creates_nothing(empty: Broker) -> None:
 def test_what_differs_is_said_and_left_alone(empty: Broker) -> None:
     create(empty, EVENTS, 2, **{"retention.ms": "1000", "cleanup.policy": "delete"})
     create(empty, ATTENDEES, ATTENDEES.partitions + 5, **{"cleanup.policy": "delete"})
-    states = {
-        state.topic.name: state for state in ensure_topics(admin_config(empty.bootstrap), empty.profile)
-    }
+    profile = replace(empty.profile, creates_topics=False)
+    states = {state.topic.name: state for state in ensure_topics(admin_config(empty.bootstrap), profile)}
     events, attendees = states.pop(EVENTS.name), states.pop(ATTENDEES.name)
     assert events.state == attendees.state == "differs"
     assert events.detail == (
@@ -62,6 +64,16 @@ def test_what_differs_is_said_and_left_alone(empty: Broker) -> None:
     assert {state.state for state in states.values()} == {"created"}
     with pytest.raises(TopicError, match=r"gallery\.events: 2 partitions instead of 6"):
         require([events, attendees])
+
+
+def test_a_client_that_was_faster_is_no_fault_where_the_broker_creates_topics(empty: Broker) -> None:
+    producer = Producer(producer_config(empty.profile, empty.bootstrap))
+    producer.produce(EVENTS.name, b"{}")
+    assert producer.flush(10) == 0
+    (events, *others) = ensure_topics(admin_config(empty.bootstrap), empty.profile)
+    assert events.state == "ok"
+    assert events.detail == f"{events.partitions} partitions instead of {EVENTS.partitions}"
+    require([events, *others])
 
 
 def test_an_absent_broker_is_unavailable() -> None:

@@ -1,0 +1,74 @@
+"""The command `gallery`: every command is registered here, and imports what it needs when it runs."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+import typer
+
+from deploy import cli_demo, cli_events, cli_stack, cli_store, cli_workers, console
+
+app: Final = typer.Typer(
+    name="gallery",
+    help="Live analytics for photo galleries at events: Kafka events in, exact ClickHouse metrics out.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+topics: Final = typer.Typer(
+    help="The topics of the catalogue on the broker.", no_args_is_help=True, rich_markup_mode=None
+)
+
+
+@app.callback()
+def _options(
+    debug: Annotated[bool, typer.Option("--debug", help="Full logs, and tracebacks of errors.")] = False,
+) -> None:
+    console.Debug.on = debug
+
+
+@app.command()
+def ingest() -> None:
+    """Kafka to facts, until SIGTERM: one worker of as many as there are partitions."""
+    from deploy.workers import run_ingest  # noqa: PLC0415 - `gallery --help` does without
+
+    run_ingest(console.settings())
+
+
+@app.command()
+def refresh() -> None:
+    """Changes to projections, until SIGTERM: one worker of as many as there are partitions."""
+    from deploy.workers import run_refresh  # noqa: PLC0415
+
+    run_refresh(console.settings())
+
+
+app.command()(cli_stack.up)
+app.command()(cli_stack.down)
+app.command()(cli_stack.status)
+app.command()(cli_stack.logs)
+app.command("settings")(cli_stack.show_settings)
+app.add_typer(topics, name="topics")
+topics.command("create")(cli_events.create_topics)
+topics.command("check")(cli_events.check_topics)
+app.command()(cli_demo.demo)
+app.command()(cli_events.publish)
+app.command()(cli_events.simulate)
+app.command()(cli_events.schemas)
+app.command()(cli_workers.ingest)
+app.command()(cli_workers.refresh)
+app.command()(cli_store.migrate)
+app.command()(cli_store.rebuild)
+app.command()(cli_store.verify)
+app.command()(cli_store.report)
+app.command()(cli_store.sql)
+
+
+def main() -> None:
+    """Entry point of the command `gallery`."""
+    console.run(app)
+
+
+if __name__ == "__main__":
+    main()
