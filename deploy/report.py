@@ -176,7 +176,7 @@ def _grid(table: Table) -> Grid:
         title_justify="left",
         caption_justify="left",
         title_style="bold",
-        padding=(0, 0 if len(columns) >= 7 else 1, 0, 0),
+        padding=(0, 0 if len(columns) >= 6 else 1, 0, 0),
         pad_edge=False,
     )
     measured = BARS.get(table.name)
