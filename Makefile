@@ -46,11 +46,15 @@ lint: install  ## ruff and the import rules
 typecheck: install  ## mypy, strict
 	$(BIN)/mypy
 
-test: install  ## every test
-	$(BIN)/pytest
+test: install  ## every test; ARGS="-k name" narrows it
+	$(BIN)/pytest $(ARGS)
 
-demo: $(if $(PHOTOS),.venv/dev,.venv/demo)  ## the whole pipeline on this machine; PHOTOS=DIR adds faces
-	$(BIN)/gallery demo $(if $(PHOTOS),--photos $(PHOTOS)) $(if $(SELFIE),--selfie $(SELFIE))
+bench: install  ## events per second, latency and memory, as ratios to plain clients
+	$(BIN)/python -m tests.benchmarks.pipeline $(ARGS)
+
+# SELFIE may name several files, separated by spaces.
+demo: $(if $(PHOTOS)$(SELFIE),.venv/dev,.venv/demo)  ## the whole pipeline on this machine; PHOTOS=DIR SELFIE=FILE add faces
+	$(BIN)/gallery demo $(if $(PHOTOS),--photos "$(PHOTOS)") $(foreach file,$(SELFIE),--selfie "$(file)") $(ARGS)
 
 clean:  ## remove the environment and the embedded stack's data
 	rm -rf .venv .gallery

@@ -304,12 +304,13 @@ def _addresses(settings: Settings, gallery: str, console: Console) -> None:
         highlight=False,
     )
     login = f"user={settings.reader_user}&password={password}&database={settings.clickhouse_database}"
-    ever = "since = '2020-01-01 00:00:00', until = '2099-01-01 00:00:00'"
+    ever = f"galleries = ['{gallery}'], since = '2020-01-01 00:00:00', until = '2099-01-01 00:00:00'"
+    query = f"SELECT * FROM kpis({ever}) FORMAT Vertical"  # noqa: S608 - printed, not run
     console.print(
         f"gallery report --gallery {gallery}\n"
         'gallery sql "SELECT type, count() FROM events FINAL GROUP BY type ORDER BY 2 DESC"\n'
         f"curl '{url}/?{login}' \\\n"
-        f"  --data-binary \"SELECT * FROM kpis(galleries = ['{gallery}'], {ever}) FORMAT Vertical\"\n",  # noqa: S608 - printed, not run
+        f'  --data-binary "{query}"\n',
         highlight=False,
         soft_wrap=True,
     )
