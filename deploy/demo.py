@@ -306,14 +306,14 @@ def _addresses(settings: Settings, gallery: str, console: Console) -> None:
     login = f"user={settings.reader_user}&password={password}&database={settings.clickhouse_database}"
     ever = f"galleries = ['{gallery}'], since = '2020-01-01 00:00:00', until = '2099-01-01 00:00:00'"
     query = f"SELECT * FROM kpis({ever}) FORMAT Vertical"  # noqa: S608 - printed, not run
-    console.print(
-        f"gallery report --gallery {gallery}\n"
-        'gallery sql "SELECT type, count() FROM events FINAL GROUP BY type ORDER BY 2 DESC"\n'
-        f"curl '{url}/?{login}' \\\n"
-        f'  --data-binary "{query}"\n',
-        highlight=False,
-        soft_wrap=True,
-    )
+    for line in (
+        f"gallery report --gallery {gallery}",
+        'gallery sql "SELECT type, count() FROM events FINAL GROUP BY type ORDER BY 2 DESC"',
+        f"curl '{url}/?{login}' \\",
+        f'  --data-binary "{query}"',
+        "",
+    ):
+        console.print(line, highlight=False, soft_wrap=True)
 
 
 _STORED: Final = "SELECT count() FROM events FINAL WHERE gallery_id IN {galleries:Array(String)}"
