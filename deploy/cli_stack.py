@@ -54,15 +54,7 @@ def up(
         local.refuse_second(settings.folder)
         local.supervise(settings, names)
         return
-    told: set[str] = set()
-
-    def tell(state: Any) -> None:
-        for one in state.components:
-            if one.ready and one.name not in told:
-                told.add(one.name)
-                console.note(f"{one.name} is up")
-
-    local.up(settings, names, tell)
+    local.up(settings, names, local.telling(console.note))
     console.say(_where(console.settings(**_broker(broker))))
 
 

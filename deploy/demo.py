@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import takewhile
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from clickhouse_connect.driver.client import Client
 from rich.console import Console
@@ -69,15 +69,7 @@ def run(settings: Settings, plan: Plan, console: Console) -> None:
             raise SetupError(f"there is no selfie {selfie}")
     workers = [*local.DEFAULT_WORKERS, *(["faces"] if pictures or plan.selfies else [])]
     console.print("Starting broker, ClickHouse engine and workers ...")
-    told: set[str] = set()
-
-    def tell(state: Any) -> None:
-        for one in state.components:
-            if one.ready and one.name not in told:
-                told.add(one.name)
-                console.print(f"  {one.name} is up")
-
-    local.up(settings, workers, tell)
+    local.up(settings, workers, local.telling(console.print))
     try:
         _show(local.connected(settings), plan, pictures, console)
     except KeyboardInterrupt:

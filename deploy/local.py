@@ -112,6 +112,19 @@ def up(
     raise SetupError(f"the stack is not up after {START_SECONDS:g} s: see {log}, stop it with `gallery down`")
 
 
+def telling(say: Callable[[str], None]) -> Callable[[State], None]:
+    """An `on_progress` that says of each part once that it is up."""
+    told: set[str] = set()
+
+    def tell(state: State) -> None:
+        for one in state.components:
+            if one.ready and one.name not in told:
+                told.add(one.name)
+                say(f"{one.name} is up")
+
+    return tell
+
+
 def down(folder: Path, on_progress: Callable[[str], None] = lambda _name: None) -> list[str]:
     """Stop the stack of a folder, also what a supervisor that was killed left behind; the names of what ran.
 
