@@ -39,32 +39,31 @@ class BatchConsumer:
         self._topics = list(topics)
         self._max_messages = max_messages
         self._max_wait = max_wait
+        self._early: list[Message] = []
         self.assigned = False
         self._consumer.subscribe(self._topics, on_assign=self._on_assign, on_revoke=self._on_revoke)
 
     def batch(self) -> list[Message]:
         """The next messages; an empty list when none came in time. Raises TopicError, KafkaException."""
-        messages: list[Message] = []
+        messages, self._early = self._early, []
         deadline = monotonic() + self._max_wait
         while (left := deadline - monotonic()) > 0 and len(messages) < self._max_messages:
             # A short first wait ends the batch early when the topic is quiet.
             for message in self._consumer.consume(self._max_messages - len(messages), timeout=min(left, 0.1)):
-                if error := message.error():
-                    self._judge(error)
-                else:
-                    messages.append(message)
+                self._sort(message, messages)
         return messages
 
     def keep_alive(self, seconds: float) -> None:
-        """Stay in the group for about `seconds` without reading anything: back-pressure."""
+        """Stay in the group for about `seconds` without reading on: back-pressure.
+
+        A partition that is assigned meanwhile may deliver a message before it can be paused; that one
+        belongs to the next batch.
+        """
         deadline = monotonic() + seconds
-        paused = self._consumer.assignment()
-        self._consumer.pause(paused)
         while (left := deadline - monotonic()) > 0:
-            self._consumer.poll(min(left, 0.5))
-            if current := [part for part in self._consumer.assignment() if part not in paused]:
-                self._consumer.pause(current)
-                paused += current
+            self._consumer.pause(self._consumer.assignment())
+            if (message := self._consumer.poll(min(left, 0.5))) is not None:
+                self._sort(message, self._early)
         self._consumer.resume(self._consumer.assignment())
 
     def commit(self, messages: Iterable[Message]) -> None:
@@ -92,6 +91,12 @@ class BatchConsumer:
     def close(self) -> None:
         """Leave the group at once, so that others take over without waiting."""
         self._consumer.close()
+
+    def _sort(self, message: Message, good: list[Message]) -> None:
+        if error := message.error():
+            self._judge(error)
+        else:
+            good.append(message)
 
     def _judge(self, error: KafkaError) -> None:
         if error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:

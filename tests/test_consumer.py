@@ -1,0 +1,235 @@
+"""Batches and commits on a real broker: at least once, whoever comes and goes."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from confluent_kafka import KafkaError, Message, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # its stubs leave it out
+from stack import Broker
+
+from deploy.brokers import admin_config, consumer_config, producer_config
+from schemas.errors import TopicError
+from sinks.consumer import BatchConsumer
+
+pytestmark = pytest.mark.stack
+
+PARTITIONS = 4
+QUICK = {"session.timeout.ms": 1500, "heartbeat.interval.ms": 200}  # a join takes half the session here
+
+
+@pytest.fixture
+def topic(broker: Broker, unique: str) -> str:
+    admin = AdminClient(admin_config(broker.bootstrap))
+    for future in admin.create_topics([NewTopic(unique, PARTITIONS, 1)]).values():
+        future.result(10)
+    return unique
+
+
+@pytest.fixture
+def members(broker: Broker, topic: str) -> Iterator[Callable[..., BatchConsumer]]:
+    """Makes members of the group that is named like the topic; whatever is open is closed at the end."""
+    made: list[BatchConsumer] = []
+
+    def member(*, max_messages: int = 1000, max_wait: float = 0.3, **options: Any) -> BatchConsumer:
+        config = consumer_config(broker.profile, broker.bootstrap, topic) | QUICK | options
+        made.append(BatchConsumer(config, [topic], max_messages=max_messages, max_wait=max_wait))
+        return made[-1]
+
+    yield member
+    for consumer in made:
+        consumer.close()  # closing twice is harmless
+
+
+def publish(broker: Broker, topic: str, numbers: range) -> None:
+    producer = Producer(producer_config(broker.profile, broker.bootstrap))
+    failed: list[object] = []
+    for number in numbers:
+        producer.produce(
+            topic,
+            str(number),
+            partition=number % PARTITIONS,
+            on_delivery=lambda error, _: failed.append(error) if error else None,
+        )
+    assert producer.flush(20) == 0
+    assert not failed
+
+
+def numbers(messages: list[Message]) -> list[int]:
+    return [int(message.value() or b"") for message in messages]
+
+
+def some(consumer: BatchConsumer) -> list[Message]:
+    """The first batch that holds something."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        if messages := consumer.batch():
+            return messages
+    raise AssertionError("nothing came")
+
+
+def everything(consumer: BatchConsumer, count: int) -> list[Message]:
+    """`count` messages, or what came until the topic was quiet for two seconds."""
+    found = some(consumer)
+    quiet = time.monotonic() + 2
+    while len(found) < count and time.monotonic() < quiet:
+        if messages := consumer.batch():
+            found += messages
+            quiet = time.monotonic() + 2
+    return found
+
+
+def owned(consumer: BatchConsumer) -> set[int]:
+    return {part.partition for part in consumer._consumer.assignment()}
+
+
+def committed(consumer: BatchConsumer, topic: str) -> list[int]:
+    places = [TopicPartition(topic, number) for number in range(PARTITIONS)]
+    return [max(place.offset, 0) for place in consumer._consumer.committed(places, timeout=10)]
+
+
+def test_a_batch_is_no_larger_than_it_may_be_and_nothing_is_left_out(
+    broker: Broker, topic: str, members: Callable[..., BatchConsumer]
+) -> None:
+    publish(broker, topic, range(100))
+    consumer = members(max_messages=30)
+    found: list[int] = []
+    while len(found) < 100:
+        batch = some(consumer)
+        assert len(batch) <= 30
+        found += numbers(batch)
+    assert sorted(found) == list(range(100))
+    assert consumer.batch() == []
+    assert consumer.assigned
+
+
+def test_what_was_not_committed_comes_again_and_what_was_does_not(
+    broker: Broker, topic: str, members: Callable[..., BatchConsumer]
+) -> None:
+    publish(broker, topic, range(40))
+    first = members()
+    assert sorted(numbers(everything(first, 40))) == list(range(40))
+    assert committed(first, topic) == [0] * PARTITIONS
+    first.close()
+
+    second = members()
+    again = everything(second, 40)
+    assert sorted(numbers(again)) == list(range(40))
+    written = [message for message in again if message.partition() in (0, 1)]
+    second.commit(written)
+    second.commit([])
+    assert committed(second, topic) == [10, 10, 0, 0]
+    second.close()
+
+    third = members()
+    rest = everything(third, 20)
+    assert sorted(numbers(rest)) == [number for number in range(40) if number % PARTITIONS in (2, 3)]
+    third.commit(rest)
+    third.close()
+    publish(broker, topic, range(40, 44))
+    assert sorted(numbers(everything(members(), 4))) == [40, 41, 42, 43]
+
+
+def test_members_that_come_and_go_lose_nothing(
+    broker: Broker, topic: str, members: Callable[..., BatchConsumer]
+) -> None:
+    """Each member writes a batch, then commits it; one comes and one goes while messages arrive."""
+    written: set[int] = set()
+    lock = threading.Lock()
+    commits: dict[str, int] = {"early": 0, "late": 0}
+
+    def work(name: str, stopping: threading.Event) -> None:
+        consumer = members(max_messages=50, max_wait=0.2)
+        while not stopping.is_set():
+            batch = consumer.batch()
+            time.sleep(0.02)  # the rebalance may fall between reading and writing
+            with lock:
+                written.update(numbers(batch))
+            consumer.commit(batch)
+            commits[name] += bool(batch)
+        batch = consumer.batch()  # read and then dropped: it must come again elsewhere
+        consumer.close()
+
+    early_stop, late_stop = threading.Event(), threading.Event()
+    early = threading.Thread(target=work, args=("early", early_stop))
+    late = threading.Thread(target=work, args=("late", late_stop))
+    early.start()
+    sent = 0
+
+    def publish_until(condition: Callable[[], bool]) -> None:
+        nonlocal sent
+        deadline = time.monotonic() + 30
+        while not condition():
+            assert time.monotonic() < deadline, commits
+            publish(broker, topic, range(sent, sent + 40))
+            sent += 40
+            time.sleep(0.1)
+
+    publish_until(lambda: commits["early"] > 2)
+    late.start()
+    publish_until(lambda: commits["late"] > 2)
+    early_stop.set()
+    early.join()
+    publish(broker, topic, range(sent, sent + 40))
+    sent += 40
+    deadline = time.monotonic() + 30
+    while len(written) < sent and time.monotonic() < deadline:
+        time.sleep(0.1)
+    late_stop.set()
+    late.join()
+    assert written == set(range(sent))
+
+
+def test_keep_alive_keeps_the_membership_where_sleep_would_lose_it(
+    broker: Broker, topic: str, members: Callable[..., BatchConsumer]
+) -> None:
+    publish(broker, topic, range(8))
+    consumer = members(**{"max.poll.interval.ms": 2000})
+    batch = everything(consumer, 8)
+    publish(broker, topic, range(8, 12))
+    consumer.keep_alive(3.0)
+    assert owned(consumer) == set(range(PARTITIONS))
+    consumer.commit(batch)
+    assert committed(consumer, topic) == [2] * PARTITIONS
+    # What came meanwhile was not read by keep_alive, and now it is.
+    behind = everything(consumer, 4)
+    assert sorted(numbers(behind)) == [8, 9, 10, 11]
+
+    time.sleep(3.0)
+    consumer._consumer.poll(0)
+    consumer.commit(behind)  # refused, which is no error: the messages come again
+    assert sorted(numbers(everything(consumer, 4))) == [8, 9, 10, 11]
+
+
+def test_partitions_that_come_during_keep_alive_lose_nothing(
+    broker: Broker, topic: str, members: Callable[..., BatchConsumer]
+) -> None:
+    """Back-pressure at one member while another one leaves: its partitions arrive paused, unread."""
+    leaving, staying = members(), members()
+    deadline = time.monotonic() + 30
+    while not (owned(leaving) and owned(staying)):
+        assert time.monotonic() < deadline
+        leaving.batch()
+        staying.batch()
+    publish(broker, topic, range(400))
+    first = everything(staying, 400)
+    assert 0 < len(first) < 400
+    leaving.close()  # it read nothing and committed nothing
+    while len(owned(staying)) < PARTITIONS:
+        assert time.monotonic() < deadline
+        staying.keep_alive(0.7)
+    staying.commit(first)
+    rest = everything(staying, 400 - len(first))
+    assert sorted(numbers(first) + numbers(rest)) == list(range(400))
+    staying.commit(rest)
+    assert committed(staying, topic) == [100] * PARTITIONS
+
+
+def test_a_missing_topic_says_what_to_do(members: Callable[..., BatchConsumer]) -> None:
+    consumer = members()
+    with pytest.raises(TopicError, match="gallery topics create"):
+        consumer._judge(KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART))
