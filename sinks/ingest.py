@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
+from time import monotonic
 from typing import Any, Final, Protocol
 
 import structlog
@@ -18,7 +19,7 @@ from pydantic_core import to_json
 from schemas import changes
 from schemas.changes import Change, Source
 from schemas.errors import InvalidEvent, TooManyDeadLetters, Unavailable
-from schemas.events import ATTENDEE_TYPES, AttendeeRegistered, Event, format_time
+from schemas.events import ATTENDEE_TYPES, EARLIEST, LATEST, AttendeeRegistered, Event, format_time
 from schemas.topics import ATTENDEES, CHANGES, EVENTS, SOURCES, topic_of
 from schemas.wire import content_hash, decode, encode, upcast
 from sinks.clickhouse import WRITE_SETTINGS, insert_lines, until_done
@@ -27,6 +28,12 @@ from sinks.consumer import BatchConsumer
 log: Final = structlog.get_logger(__name__)
 BUCKET_SECONDS: Final = 900
 FUTURE: Final = timedelta(days=1)
+COPY_BYTES: Final = 990_000
+"""A copy on a dead letter topic is cut to this, or it would not fit into a message with its headers (the
+original may fill one). The whole is in `dead_letters`."""
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_TIMES: Final = range(*((bound - _EPOCH) // timedelta(milliseconds=1) for bound in (EARLIEST, LATEST)))
 _DEAD_LETTER_TOPICS: Final = {topic.name: topic.dead_letters.name for topic in SOURCES}
 
 
@@ -89,7 +96,8 @@ class Batch:
 def read(records: Iterable[Record], *, now: datetime) -> Batch:
     """Decode, validate and sort messages: rows for `events` and `attendees`, dead letters, changes.
 
-    `now` stands in where a message has no timestamp.
+    `now` stands in where a message has no timestamp, or one that is no time: a client may write any 64
+    bits where the broker does not write its own.
     """
     batch = Batch()
     buckets: dict[str, dict[str, set[int]]] = defaultdict(lambda: defaultdict(set))
@@ -98,9 +106,8 @@ def read(records: Iterable[Record], *, now: datetime) -> Batch:
     for record in records:
         topic, partition, offset = record.topic() or "", record.partition() or 0, record.offset() or 0
         kind, milliseconds = record.timestamp()
-        received = (
-            now if kind == TIMESTAMP_NOT_AVAILABLE else datetime.fromtimestamp(milliseconds / 1000, tz=UTC)
-        )
+        known = kind != TIMESTAMP_NOT_AVAILABLE and milliseconds in _TIMES
+        received = _EPOCH + timedelta(milliseconds=milliseconds) if known else now
         raw = record.value() or b""
         try:
             event = decode(raw)
@@ -247,20 +254,33 @@ class Ingest:
 
         try:
             for change in batch.changes:
-                self._producer.produce(
+                self._produce(
                     CHANGES.name, key=change.gallery_id, value=changes.encode(change), on_delivery=delivered
                 )
             for letter in batch.dead:
-                self._producer.produce(
+                self._produce(
                     _DEAD_LETTER_TOPICS.get(letter.topic, EVENTS.dead_letters.name),
-                    value=letter.raw,
+                    value=letter.raw[:COPY_BYTES],
                     headers=_headers(letter),
                     on_delivery=delivered,
                 )
-        except (BufferError, KafkaException) as error:
+        except KafkaException as error:
             raise Unavailable(f"the broker takes no messages: {error}") from error
         if self._producer.flush(30) or failed:
             raise Unavailable(f"the broker did not take all messages: {failed[:1] or 'no answer in 30 s'}")
+
+    def _produce(self, topic: str, **message: Any) -> None:
+        """Hand over one message; blocks while the producer's queue is full."""
+        deadline = monotonic() + 30
+        while True:
+            try:
+                self._producer.produce(topic, **message)
+            except BufferError as error:
+                if monotonic() > deadline:
+                    raise Unavailable("the broker takes no messages: the queue stayed full") from error
+                self._producer.poll(0.5)
+            else:
+                return
 
 
 def _headers(letter: DeadLetter) -> dict[str, str | bytes | None]:
@@ -270,6 +290,7 @@ def _headers(letter: DeadLetter) -> dict[str, str | bytes | None]:
         "detail": letter.error.detail,
         "producer": letter.error.producer,
         "origin": f"{letter.topic}/{letter.partition}/{letter.offset}",
+        "bytes": str(len(letter.raw)),
     }
     return {name: text.encode("utf-8", "replace") for name, text in values.items()}
 
