@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -54,3 +55,9 @@ def clickhouse(clickhouse_server: ClickHouse, unique: str) -> Iterator[Client]:
 def unique() -> str:
     """A name that no other test uses: for a gallery, a topic, a group, a database."""
     return f"t{uuid4().hex[:12]}"
+
+
+@pytest.fixture(scope="session")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the engine inside the test process: chDB keeps one per process. Make databases in it."""
+    return tmp_path_factory.mktemp("chdb")

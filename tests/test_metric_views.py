@@ -30,12 +30,6 @@ HEAVY = settings(
 START = datetime(2026, 6, 12, 7, tzinfo=UTC)
 
 
-@pytest.fixture(scope="session")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """chDB keeps one folder per process."""
-    return tmp_path_factory.mktemp("chdb")
-
-
 @pytest.fixture(scope="module")
 def database(engine: Path) -> Iterator[Client]:
     client = clickhouse_connect.get_client(interface="chdb", path=str(engine))
