@@ -22,6 +22,11 @@ _DIFFERENCES: int = 50
 Galleries = Annotated[
     list[str] | None, typer.Option("--gallery", "-g", help="A gallery; may be given again. All unless given.")
 ]
+Since = Annotated[
+    str | None,
+    typer.Option(help="Start, such as 2026-06-12 or 2026-06-12T09:00:00Z.", show_default="first fact"),
+]
+Until = Annotated[str | None, typer.Option(help="End, exclusive.", show_default="behind the last fact")]
 
 
 def migrate(
@@ -44,7 +49,7 @@ def migrate(
     wanted = migrations.migrations()
     if not (status or dry_run):
         apply(settings)
-    states = migrations.status(_client(), wanted)
+    states = migrations.status(connected_client(), wanted)
     if dry_run:
         for state in states:
             for statement in state.migration.statements[state.done :]:
@@ -68,7 +73,7 @@ def rebuild() -> None:
 
     from processors.rebuild import galleries_with_facts, rebuild  # noqa: PLC0415
 
-    client = _client()
+    client = connected_client()
     with Progress() as progress:
         task = progress.add_task("rebuilding", total=len(galleries_with_facts(client)))
         number = rebuild(client, lambda gallery: progress.update(task, advance=1, description=gallery))
@@ -87,7 +92,7 @@ def verify(galleries: Galleries = None) -> None:
     """
     from processors import rebuild  # noqa: PLC0415
 
-    client = _client()
+    client = connected_client()
     shown = 0
     for gallery in galleries or rebuild.galleries_with_facts(client):
         for difference in rebuild.verify(client, gallery):
@@ -109,13 +114,8 @@ def verify(galleries: Galleries = None) -> None:
 
 def report(
     galleries: Galleries = None,
-    since: Annotated[
-        str | None,
-        typer.Option(help="Start, such as 2026-06-12 or 2026-06-12T09:00:00Z.", show_default="first fact"),
-    ] = None,
-    until: Annotated[
-        str | None, typer.Option(help="End, exclusive.", show_default="behind the last fact")
-    ] = None,
+    since: Since = None,
+    until: Until = None,
     form: Annotated[
         Literal["table", "json", "csv"], typer.Option("--format", help="csv writes one file per view.")
     ] = "table",
@@ -136,16 +136,8 @@ def report(
     from deploy.report import show  # noqa: PLC0415
     from sinks import exports  # noqa: PLC0415
 
-    client = _client(reader=True)
-    known = exports.galleries(client)
-    if not known:
-        raise SetupError(
-            "there are no facts yet: publish some (`gallery simulate`), and see that ingest runs"
-        )
-    if unknown := sorted(set(galleries or ()) - set(known)):
-        raise SetupError(f"no facts of {', '.join(unknown)}; there are {', '.join(known[:20])}")
-    chosen = galleries or known
-    within = _range(client, chosen, since, until)
+    client = connected_client(reader=True)
+    chosen, within = question(client, galleries, since, until)
     tables = exports.report(client, chosen, within)
     if form == "table":
         show(Console(), tables, within, chosen, exports.zones(client))
@@ -177,7 +169,7 @@ def sql(
 
     text = sys.stdin.read() if query == "-" else query
     try:
-        with _client(reader=True).raw_stream(text, fmt=form) as stream:
+        with connected_client(reader=True).raw_stream(text, fmt=form) as stream:
             for chunk in iter(lambda: stream.read(1 << 16), b""):
                 sys.stdout.buffer.write(chunk)
     except ClickHouseError as error:
@@ -194,10 +186,24 @@ def moment(text: str) -> datetime:
     return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
 
 
-def _range(client: Client, galleries: list[str], since: str | None, until: str | None) -> Range:
-    from sinks.exports import Range, whole_range  # noqa: PLC0415
+def question(
+    client: Client, galleries: list[str] | None, since: str | None, until: str | None
+) -> tuple[list[str], Range]:
+    """The galleries and the range that a command asks about: all facts unless it says less.
 
-    whole = whole_range(client, galleries)
+    Raises SetupError: no facts, an unknown gallery, a range that ends before it begins.
+    """
+    from sinks import exports  # noqa: PLC0415
+
+    known = exports.galleries(client)
+    if not known:
+        raise SetupError(
+            "there are no facts yet: publish some (`gallery simulate`), and see that ingest runs"
+        )
+    if unknown := sorted(set(galleries or ()) - set(known)):
+        raise SetupError(f"no facts of {', '.join(unknown)}; there are {', '.join(known[:20])}")
+    chosen = galleries or known
+    whole = exports.whole_range(client, chosen)
     assert whole is not None
     begin = moment(since) if since else whole.since
     end = moment(until) if until else max(whole.until, begin + timedelta(milliseconds=1))
@@ -205,10 +211,11 @@ def _range(client: Client, galleries: list[str], since: str | None, until: str |
         raise SetupError(
             f"--until ({end:%Y-%m-%d %H:%M:%S}) must be later than --since ({begin:%Y-%m-%d %H:%M:%S})"
         )
-    return Range(begin, end)
+    return chosen, exports.Range(begin, end)
 
 
-def _client(*, reader: bool = False) -> Client:
+def connected_client(*, reader: bool = False) -> Client:
+    """A client in the product's database, as the user that writes or as the one that only reads."""
     from deploy.workers import target  # noqa: PLC0415
     from sinks.clickhouse import connect  # noqa: PLC0415
 

@@ -69,12 +69,12 @@ def ask(client: Client, view: str, galleries: Sequence[str], within: Range, **ex
         f"since = {{since:DateTime64(3, 'UTC')}}, until = {{until:DateTime64(3, 'UTC')}}{more})",
         parameters={
             "galleries": list(galleries),
-            "since": _text(within.since),
-            "until": _text(within.until),
+            "since": bound(within.since),
+            "until": bound(within.until),
             **arguments,
         },
     )
-    rows = tuple(tuple(_in_utc(value) for value in row) for row in result.result_rows)
+    rows = tuple(tuple(in_utc(value) for value in row) for row in result.result_rows)
     return Table(view, tuple(result.column_names), rows)
 
 
@@ -91,7 +91,7 @@ def whole_range(client: Client, galleries: Sequence[str]) -> Range | None:
         parameters={"galleries": list(galleries)},
     ).result_rows
     number, first, last = rows[0]
-    return Range(_in_utc(first), _in_utc(last)) if number else None
+    return Range(in_utc(first), in_utc(last)) if number else None
 
 
 def galleries(client: Client) -> list[str]:
@@ -139,9 +139,11 @@ def plain(value: Any) -> Any:
             return value
 
 
-def _text(moment: datetime) -> str:
+def bound(moment: datetime) -> str:
+    """A time as a parameter of the type DateTime64(3, 'UTC') takes it."""
     return format_time(moment.astimezone(UTC)).replace("T", " ").removesuffix("Z")
 
 
-def _in_utc(value: Any) -> Any:
+def in_utc(value: Any) -> Any:
+    """A value of a result; a time says that it is UTC."""
     return value.replace(tzinfo=UTC) if isinstance(value, datetime) and value.tzinfo is None else value
