@@ -1,0 +1,71 @@
+"""The face worker's process: what `gallery faces` runs until it is told to stop."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import structlog
+from clickhouse_connect.driver.client import Client
+
+from deploy.health import serve
+from deploy.settings import Settings
+from deploy.topics import check_topics, require
+from deploy.workers import stop_on_signals, target
+from face_worker.clusters import Recipe
+from face_worker.embedder import DeepFaceEmbedder
+from face_worker.matcher import Thresholds
+from face_worker.pictures import Limits
+from face_worker.storage import FaceStore
+from face_worker.worker import GROUP, FaceWorker
+from producers import Publisher
+from schemas.topics import EVENTS, TOPICS
+from sinks.clickhouse import connect, until_done
+from sinks.consumer import BatchConsumer
+
+log: Final = structlog.get_logger(__name__)
+_BATCH: Final = 1000  # most messages of a batch are no pictures and only passed over
+_WAIT_SECONDS: Final = 1.0
+
+
+def run_faces(settings: Settings) -> None:
+    """Photos and selfies → people, until SIGTERM. Run it once per installation.
+
+    Loads TensorFlow first, which takes 10 to 20 s. Raises SetupError, TopicError, Unavailable.
+    """
+    stopping = stop_on_signals()
+    embedder = DeepFaceEmbedder(settings.folder.absolute() / "deepface", weights=settings.faces_weights)
+    require(check_topics(settings.admin(), settings.profile, TOPICS))
+    client: Client = until_done(
+        lambda: connect(target(settings)), what="connecting to ClickHouse", stopping=stopping
+    )
+    embedder.load()
+    consumer = BatchConsumer(
+        settings.consumer(GROUP), [EVENTS.name], max_messages=_BATCH, max_wait=_WAIT_SECONDS
+    )
+    with Publisher(settings.producer()) as publisher:
+        worker = FaceWorker(
+            consumer,
+            publisher,
+            FaceStore(client),
+            embedder,
+            stopping=stopping,
+            limits=Limits(
+                max_bytes=settings.faces_max_bytes,
+                max_side=settings.faces_max_side,
+                file_root=settings.faces_pictures,
+            ),
+            recipe=Recipe(),
+            thresholds=Thresholds(
+                match=settings.faces_match, offer=settings.faces_offer, margin=settings.faces_margin
+            ),
+        )
+        if settings.health_port:
+            serve(
+                settings.health_host,
+                settings.health_port,
+                ready=lambda: consumer.assigned,
+                state=lambda: worker.counts,
+            )
+        log.info("faces is running", model=embedder.model)
+        worker.run()
+    log.info("faces ended", **worker.counts)
