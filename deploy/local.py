@@ -34,7 +34,8 @@ from deploy.supervisor import (
 )
 from schemas.errors import GalleryError, SetupError, Unavailable
 
-START_SECONDS: Final = 120.0
+START_SECONDS: Final = 300.0
+_WORKER_SECONDS: Final[Mapping[str, float]] = {"faces": 180.0}  # TensorFlow is loaded before it is ready
 _CONNECTION: Final = (
     "broker",
     "kafka_bootstrap",
@@ -48,7 +49,11 @@ _CONNECTION: Final = (
 )
 
 
-WORKERS: Final[Mapping[str, tuple[str, ...]]] = {"ingest": ("ingest",), "refresh": ("refresh",)}
+WORKERS: Final[Mapping[str, tuple[str, ...]]] = {
+    "ingest": ("ingest",),
+    "refresh": ("refresh",),
+    "faces": ("faces",),
+}
 """Name → arguments of `gallery`: commands that run until SIGTERM and answer /ready on GALLERY_HEALTH_PORT."""
 
 DEFAULT_WORKERS: Final = ("ingest", "refresh")
@@ -216,6 +221,7 @@ def _worker(name: str, settings: Settings) -> Component:
         environment(own),
         ready=lambda: http_answers(f"http://{settings.health_host}:{port}/ready"),
         listens=((settings.health_host, port),),
+        start_seconds=_WORKER_SECONDS.get(name, 60.0),
     )
 
 
