@@ -6,7 +6,7 @@ from typing import Annotated, Final
 
 import typer
 
-from deploy import cli_demo, cli_events, cli_stack, cli_store, cli_workers, console
+from deploy import cli_demo, cli_docs, cli_events, cli_stack, cli_store, cli_workers, console
 
 app: Final = typer.Typer(
     name="gallery",
@@ -63,6 +63,8 @@ app.command()(cli_store.rebuild)
 app.command()(cli_store.verify)
 app.command()(cli_store.report)
 app.command()(cli_store.sql)
+app.command()(cli_docs.queries)
+app.command()(cli_docs.docs)
 
 
 def main() -> None:
