@@ -2,25 +2,21 @@
 -- photo, a selfie, a group) are filtered by their own times; where rows stand for a quarter of an hour,
 -- whole quarters [lo, hi) come from the projection and the two that the range cuts from the facts.
 
--- Sets are read through these four views. Reading a tuple's element under FINAL would take it from any of
--- the rows that belong together: ClickHouse then reads the element alone and does not aggregate it.
+-- Sets are read through these three views, whole columns at a time. `photos FINAL` with an element of a tuple,
+-- as in last_highlight.highlighted, would take the element from any of the rows that belong together:
+-- ClickHouse then reads the element as a column of its own and does not merge it.
 
 CREATE VIEW photo_states COMMENT 'One row per photo, merged' AS
-SELECT gallery_id, photo_id, min(first_upload) AS first_upload, max(last_highlight) AS last_highlight,
-    max(last_faces) AS last_faces, max(last_groups) AS last_groups, max(processed) AS processed, max(deleted) AS deleted
-FROM photos
-GROUP BY gallery_id, photo_id;
+SELECT gallery_id, photo_id, first_upload, last_highlight, last_faces, last_groups, processed, deleted
+FROM photos FINAL;
 
 CREATE VIEW selfie_states COMMENT 'One row per selfie, merged' AS
-SELECT gallery_id, selfie_id, min(first_taken) AS first_taken, min(first_match) AS first_match, max(last_miss) AS last_miss
-FROM selfies
-GROUP BY gallery_id, selfie_id;
+SELECT gallery_id, selfie_id, first_taken, first_match, last_miss
+FROM selfies FINAL;
 
 CREATE VIEW group_states COMMENT 'One row per group, merged' AS
-SELECT gallery_id, group_id, min(created) AS created, min(first_retrieved) AS first_retrieved, min(first_found) AS first_found,
-    max(last_match) AS last_match, max(merged) AS merged
-FROM groups
-GROUP BY gallery_id, group_id;
+SELECT gallery_id, group_id, created, first_retrieved, first_found, last_match, merged
+FROM groups FINAL;
 
 CREATE VIEW schedules COMMENT 'Latest announcement of each gallery' AS
 SELECT gallery_id, latest.name AS name, latest.organizer_id AS organizer_id, latest.organizer AS organizer,
@@ -33,16 +29,28 @@ FROM (SELECT gallery_id, visitor_id, max(latest) AS latest FROM attendees WHERE 
 WHERE latest.consent;
 
 CREATE VIEW group_roots COMMENT 'Groups that were merged, and the group at the end of their merges (16 links at most)' AS
-WITH links AS
-(
-    SELECT gallery_id, groupArray(group_id) AS ids, mapFromArrays(groupArray(group_id), groupArray(merged.into)) AS link
-    FROM group_states
-    WHERE gallery_id IN {galleries:Array(String)} AND merged.into NOT IN ('', group_id)
-    GROUP BY gallery_id
-)
-SELECT gallery_id, id AS group_id, arrayFold((a, x) -> if(mapContains(link, a), link[a], a), range(16), id) AS root
-FROM links
-ARRAY JOIN ids AS id;
+WITH
+    links AS
+    (
+        SELECT gallery_id, groupArray(group_id) AS ids, groupArray(merged.into) AS targets
+        FROM group_states
+        WHERE gallery_id IN {galleries:Array(String)} AND merged.into NOT IN ('', group_id)
+        GROUP BY gallery_id
+    ),
+    -- Where each link leads, as a position; at the end of a chain it leads to itself. Then 15 steps, by doubling.
+    steps AS
+    (
+        SELECT gallery_id, ids, targets,
+            arrayMap((next, i) -> if(next = 0, i, next), arrayMap(target -> indexOf(ids, target), targets), arrayEnumerate(ids)) AS step1,
+            arrayMap(i -> step1[i], step1) AS step2,
+            arrayMap(i -> step2[i], step2) AS step4,
+            arrayMap(i -> step4[i], step4) AS step8,
+            arrayMap(i -> step8[step4[step2[i]]], step1) AS ends
+        FROM links
+    )
+SELECT gallery_id, group_id, targets[end] AS root
+FROM steps
+ARRAY JOIN ids AS group_id, ends AS end;
 
 CREATE VIEW photos_in_range COMMENT 'Photos first uploaded in the range and not deleted at any time' AS
 SELECT gallery_id, photo_id, first_upload.time AS uploaded_at, first_upload.origin AS origin,
@@ -57,12 +65,15 @@ WITH
     roots AS (SELECT gallery_id, group_id, root FROM group_roots(galleries = {galleries:Array(String)})),
     pairs AS
     (
-        SELECT gallery_id, photo_id, arrayJoin(group_ids) AS member
+        SELECT gallery_id, photo_id, arrayJoin(arrayDistinct(group_ids)) AS member
         FROM photos_in_range(galleries = {galleries:Array(String)}, since = {since:DateTime64(3, 'UTC')}, until = {until:DateTime64(3, 'UTC')})
     ),
     sizes AS
     (
-        SELECT gallery_id, if(root = '', member, root) AS person, uniqExact(photo_id) AS photos
+        -- A photo can hold two groups that became one person; only then photos have to be told apart.
+        SELECT gallery_id, if(root = '', member, root) AS person,
+            (gallery_id, person) IN (SELECT gallery_id, root FROM roots) AS joined,
+            countIf(NOT joined) + uniqExactIf(photo_id, joined) AS photos
         FROM pairs LEFT JOIN roots ON pairs.gallery_id = roots.gallery_id AND pairs.member = roots.group_id
         GROUP BY gallery_id, person
     ),
