@@ -9,8 +9,9 @@ from pathlib import Path
 
 import clickhouse_connect
 import pytest
+from by_hand import grouped, merged, upload
 from clickhouse_connect.driver.client import Client
-from database import disagreements, empty, ingest, load, prepare, touched
+from database import ask, disagreements, empty, ingest, load, prepare, touched
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from oracle import Oracle
@@ -203,3 +204,15 @@ def test_a_refresh_that_dies_before_the_metrics_is_found_behind(database: Client
     assert database.command(f"SELECT count() FROM {METRICS.table}") == 0
     assert look(database) == len(dirty)
     assert silent(database)
+
+
+@pytest.mark.parametrize("links", [1, 2, 15, 16, 17, 20])
+def test_a_chain_of_merges_is_followed_for_sixteen_links(database: Client, links: int) -> None:
+    empty(database)
+    story = [upload("p1"), grouped("p1", "g00")]
+    story += [merged(f"g{at:02}", f"g{at + 1:02}", "12 10:00", at + 10) for at in range(links)]
+    load(database, story)
+    since, until = story[0].occurred_at - timedelta(days=1), story[0].occurred_at + timedelta(days=1)
+    (person,) = ask(database, "top_people", ["gala"], since, until)
+    assert person["group_id"] == f"g{min(links, 16):02}"
+    assert person["group_id"] == Oracle(story).view("top_people", ["gala"], since, until)[0]["group_id"]
