@@ -36,7 +36,7 @@ class FaceStore:
         self._client = client
 
     def gallery(self, gallery_id: str, model: str) -> Gallery:
-        """What is stored of a gallery. Reads all of it: about 0.2 s for 10,000 faces."""
+        """What is stored of a gallery. Reads all of it: 0.8 s for 10,000 faces on 2 cores."""
         bound = {"gallery": gallery_id, "model": model}
         steps = [_step(gallery_id, row) for row in self._rows(_STEPS, bound)]
         rows = [_photo_faces(gallery_id, model, row) for row in self._rows(_FACES, bound)]
