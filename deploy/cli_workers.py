@@ -1,4 +1,4 @@
-"""gallery ingest, refresh: the workers. Each runs until SIGTERM; scale by starting more of them."""
+"""gallery ingest, refresh, faces: the workers. Each runs until SIGTERM; scale by starting more of them."""
 
 # ruff: noqa: D301 - click reads \b itself: the lines below it stay lines
 from __future__ import annotations
@@ -27,3 +27,17 @@ def refresh() -> None:
     from deploy.workers import run_refresh  # noqa: PLC0415
 
     run_refresh(console.settings())
+
+
+def faces() -> None:
+    """Photos and selfies → people: detect, embed, group, match. Runs until SIGTERM.
+
+    Needs the extra `faces` and loads TensorFlow first, 10 to 20 s. Run one per installation.
+
+    \b
+    gallery faces
+    GALLERY_FACES_PICTURES=/srv/photos gallery faces     # read no file outside this folder
+    """
+    from deploy.faces import run_faces  # noqa: PLC0415
+
+    run_faces(console.settings())

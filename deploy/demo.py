@@ -183,15 +183,16 @@ def _feed_photos(
         _wait(answered, "the face worker is not done with the selfies: see `gallery logs faces`")
         _wait(lambda: not behind(client, datetime.now(UTC) - timedelta(hours=1)), "projections are behind")
     found = Grid(title="People in the photos", title_justify="left", title_style="bold", show_edge=False)
-    for head in ("group", "photos", "files"):
-        found.add_column(head, justify="right" if head == "photos" else "left", overflow="fold")
+    found.add_column("group", no_wrap=True)
+    found.add_column("photos", justify="right")
+    found.add_column("files")
     for group, photos in client.query(_PEOPLE, parameters={"gallery": gallery}).result_rows:
-        found.add_row(group, str(len(photos)), ", ".join(photos))
+        found.add_row(group, str(len(photos)), ", ".join(photo.partition("-")[2] for photo in photos))
     console.print(found, "")
     for visitor, group, score, reason in client.query(_LOOKS, parameters={"gallery": gallery}).result_rows:
         name = plan.selfies[int(visitor.removeprefix("selfie-")) - 1].name
         answer = f"is in group {group}, distance {score:.2f}" if group else f"found nobody: {reason}"
-        console.print(f"Selfie {name} {answer}")
+        console.print(f"Selfie {name} {answer}", soft_wrap=True)
     console.print()
 
 
