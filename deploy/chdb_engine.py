@@ -13,6 +13,7 @@ import os
 import re
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -102,6 +103,8 @@ class Call:
     """Query parameters without `param_`, as they stand in a URL: escaped like a field of TabSeparated."""
     default_format: str = "TabSeparated"
     reader: bool = False
+    hidden: AbstractSet[str] = frozenset()
+    """Tables that the reader may not read."""
     may_write: bool = True
     external: Sequence[ExternalTable] = ()
     mark: str = field(default_factory=lambda: _MARK + uuid.uuid4().hex)
@@ -160,7 +163,7 @@ class Engine:
         Raises EngineError; what was written to `out` until then is then not a whole answer.
         """
         with self._handle(call) as handle:
-            canonical = self._canonical(handle, sql, reader=call.reader)
+            canonical = self._canonical(handle, sql, call)
             progress.reading = first_word(canonical) in READING
             if progress.reading and progress.abandoned:
                 return
@@ -204,7 +207,7 @@ class Engine:
             "elapsed_ns": int(result.elapsed * 1e9),
         }
 
-    def _canonical(self, handle: Any, sql: bytes, *, reader: bool) -> bytes:
+    def _canonical(self, handle: Any, sql: bytes, call: Call) -> bytes:
         """The statement as the engine's parser reads it; raises if it is not one, or not one to run here."""
         try:
             canonical: bytes = handle.query(
@@ -226,7 +229,7 @@ class Engine:
             raise EngineError.refuse(
                 SYNTAX_ERROR, "SYNTAX_ERROR", "The FORMAT or VALUES of an INSERT must be in the first 256 KiB"
             )
-        if reader and (reason := self._reader_refusal(handle, canonical)):
+        if call.reader and (reason := self._reader_refusal(handle, canonical, call.hidden)):
             raise EngineError.refuse(ACCESS_DENIED, "ACCESS_DENIED", f"Not enough privileges: {reason}")
         if first_word(canonical) in {b"SET", b"USE"} or has_words(
             canonical, b"CREATE", b"TEMPORARY", b"TABLE"
@@ -239,14 +242,14 @@ class Engine:
             )
         return canonical
 
-    def _reader_refusal(self, handle: Any, canonical: bytes) -> str | None:
+    def _reader_refusal(self, handle: Any, canonical: bytes, hidden: AbstractSet[str]) -> str | None:
         if reason := reader_refusal(canonical, self._table_functions):
             return reason
         try:
             tree = handle.query(b"EXPLAIN AST " + split_format(canonical)[0], "TabSeparatedRaw").bytes()
         except RuntimeError as error:
             raise EngineError.of(error) from error
-        return table_refusal(tree.decode(errors="replace").splitlines())
+        return table_refusal(tree.decode(errors="replace").splitlines(), hidden)
 
     @contextmanager
     def _handle(self, call: Call) -> Iterator[Any]:

@@ -6,6 +6,7 @@ Names of parameters and headers and their defaults are those of ClickHouse's HTT
 import re
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import parse_qsl
@@ -128,7 +129,9 @@ class Statement:
         return min(int(text), 64 << 20) if text.isdecimal() else _CHUNK
 
 
-async def read_statement(request: Request, pairs: dict[str, str], *, reader: bool) -> Statement:
+async def read_statement(
+    request: Request, pairs: dict[str, str], *, reader: bool, hidden: AbstractSet[str]
+) -> Statement:
     """Read what a request asks for. Of an INSERT only the text is read; its rows stay in the stream."""
     if _is_on(pairs, "compress") or _is_on(pairs, "decompress"):
         raise EngineError.refuse(
@@ -172,6 +175,7 @@ async def read_statement(request: Request, pairs: dict[str, str], *, reader: boo
         or request.headers.get("x-clickhouse-format")
         or "TabSeparated",
         reader=reader,
+        hidden=hidden,
         may_write=request.method == "POST",
         external=external,
     )

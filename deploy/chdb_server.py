@@ -55,6 +55,8 @@ class User:
     name: str
     password: str
     read_only: bool = False
+    hidden_tables: frozenset[str] = frozenset()
+    """Tables, by name, that a read-only user may not read, in any database."""
 
 
 class CannotServeError(RuntimeError):
@@ -104,7 +106,7 @@ class _Front:
         fail = partial(self._refusal, request, name, headers)
         try:
             user = self._authenticate(name, password)
-            statement = await read_statement(request, pairs, reader=user.read_only)
+            statement = await read_statement(request, pairs, reader=user.read_only, hidden=user.hidden_tables)
         except EngineError as error:
             return fail(error)
         except ClientDisconnect:
@@ -241,7 +243,7 @@ def serve(path: Path, host: str, port: int, users: Sequence[User]) -> None:
 
 
 def read_users(file: Path) -> tuple[User, ...]:
-    """The users in a JSON file: [{"name": "writer", "password": "...", "read_only": false}, ...].
+    """The users in a JSON file: a list of objects with the fields of `User`.
 
     Raises CannotServeError if it cannot be read, is not that, or can be read by others than its owner.
     """

@@ -263,7 +263,7 @@ def _name_refusal(name: str, following: list[Token], table_functions: AbstractSe
     return None
 
 
-def table_refusal(syntax_tree: list[str]) -> str | None:
+def table_refusal(syntax_tree: list[str], hidden: AbstractSet[str] = frozenset()) -> str | None:
     """Why a read-only user may not read the tables of a statement, or None.
 
     In chDB's own database `default` a table's name may be a path: the file is then a table, for everybody
@@ -280,6 +280,9 @@ def table_refusal(syntax_tree: list[str]) -> str | None:
         name = text.split(" ", 1)[1]
         if not re.fullmatch(r"[\w -]+(\.[\w -]+)?( \(alias [^/]*\))?( \(children \d+\))?", name):
             return "a read-only user may read only tables with plain names"
+        table = re.split(r" \((?:alias|children) ", name)[0].rpartition(".")[2]
+        if table in hidden:
+            return f"the table {table} is not open to this user"
     return None
 
 

@@ -56,6 +56,9 @@ WORKERS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """Name → arguments of `gallery`: commands that run until SIGTERM and answer /ready on GALLERY_HEALTH_PORT."""
 
+BIOMETRIC: Final = frozenset({"faces", "face_steps"})
+"""Tables of the face worker: nobody reads them for a dashboard."""
+
 DEFAULT_WORKERS: Final = ("ingest", "refresh")
 
 
@@ -287,7 +290,12 @@ def with_passwords(settings: Settings) -> Settings:
     assert reader is not None
     users = [
         {"name": settings.clickhouse_user, "password": writer.get_secret_value()},
-        {"name": settings.reader_user, "password": reader.get_secret_value(), "read_only": True},
+        {
+            "name": settings.reader_user,
+            "password": reader.get_secret_value(),
+            "read_only": True,
+            "hidden_tables": sorted(BIOMETRIC),
+        },
     ]
     file = _credentials_file(settings.folder)
     temporary = file.with_suffix(".new")

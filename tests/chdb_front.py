@@ -19,7 +19,7 @@ from clickhouse_connect.driver.client import Client
 ADMIN, READER = ("writer", "w-secret"), ("reader", "r-secret")
 USERS = [
     {"name": ADMIN[0], "password": ADMIN[1]},
-    {"name": READER[0], "password": READER[1], "read_only": True},
+    {"name": READER[0], "password": READER[1], "read_only": True, "hidden_tables": ["biometric"]},
 ]
 
 

@@ -284,3 +284,26 @@ def test_split_format_and_refusal_are_pure() -> None:
     functions = frozenset({"file", "numbers"})
     assert reader_refusal(b"SELECT 'file(' FROM numbers(3)", functions) is None
     assert reader_refusal(b"SELECT * FROM (SELECT 1 SETTINGS max_threads = [1, 2], x = 1)", functions)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT * FROM biometric",
+        "SELECT v FROM default.biometric AS b",
+        "SELECT `v` FROM `biometric` FINAL WHERE v > 0",
+        "WITH t AS (SELECT * FROM biometric) SELECT * FROM t",
+        "SELECT 1 WHERE 1 IN biometric",
+        "SELECT 1 WHERE 1 IN (SELECT v FROM biometric)",
+        "SELECT * FROM facts JOIN biometric ON n = v",
+        'SELECT (SELECT max(v) FROM "default"."biometric")',
+        "SELECT 1 UNION ALL SELECT v FROM biometric",
+        "SELECT * FROM merge('default', 'bio.*')",
+    ],
+)
+def test_a_hidden_table_is_hidden_from_the_reader_alone(front: Front, secret: Path, sql: str) -> None:
+    front.ask("CREATE TABLE IF NOT EXISTS biometric (v UInt64) ENGINE = ReplacingMergeTree ORDER BY v")
+    assert front.ask(sql).status == 200
+    refused = front.ask(sql, user=READER)
+    assert refused.status == 403
+    assert b"not open" in refused.body
