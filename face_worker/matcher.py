@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from face_worker.faces import Face
-from schemas.events import MissReason
+from schemas.fields import MissReason
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,9 +32,9 @@ from schemas.events import (
     PhotoUploaded,
     SelfieTaken,
     derived_id,
-    to_milliseconds,
     type_and_version,
 )
+from schemas.fields import to_milliseconds
 from schemas.wire import encode
 
 PRODUCER: Final = "face-worker"

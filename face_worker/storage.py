@@ -12,7 +12,7 @@ from pydantic_core import to_json
 
 from face_worker.faces import Box, Face
 from face_worker.steps import Gallery, PhotoFaces, Step, fold
-from schemas.events import format_time
+from schemas.fields import format_time
 from sinks.clickhouse import insert_lines
 
 _STEPS: Final = """

@@ -39,7 +39,8 @@ from face_worker.steps import Failed, Gallery, PhotoFaces, Selfie, Step, next_st
 from face_worker.storage import FaceStore
 from producers import Publisher
 from schemas.errors import Backpressure, InvalidEvent, PublishError, Unavailable
-from schemas.events import Event, PhotoUploaded, SelfieTaken, to_milliseconds
+from schemas.events import Event, PhotoUploaded, SelfieTaken
+from schemas.fields import to_milliseconds
 from schemas.topics import key_of, topic_of
 from schemas.wire import decode, upcast
 from sinks.clickhouse import until_done

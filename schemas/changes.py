@@ -7,7 +7,7 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict, NonNegativeInt, ValidationError
 
 from schemas.errors import InvalidEvent
-from schemas.events import Id
+from schemas.fields import Id
 
 
 class Source(BaseModel):

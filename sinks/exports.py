@@ -13,7 +13,7 @@ from typing import Any, Final, TextIO
 
 from clickhouse_connect.driver.client import Client
 
-from schemas.events import format_time
+from schemas.fields import format_time
 
 VIEWS: Final[Mapping[str, Mapping[str, Any]]] = {
     "kpis": {},

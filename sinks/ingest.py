@@ -19,7 +19,8 @@ from pydantic_core import to_json
 from schemas import changes
 from schemas.changes import Change, Source
 from schemas.errors import InvalidEvent, TooManyDeadLetters, Unavailable
-from schemas.events import ATTENDEE_TYPES, EARLIEST, LATEST, AttendeeRegistered, Event, format_time
+from schemas.events import ATTENDEE_TYPES, AttendeeRegistered, Event
+from schemas.fields import EARLIEST, LATEST, format_time
 from schemas.topics import ATTENDEES, CHANGES, EVENTS, SOURCES, topic_of
 from schemas.wire import content_hash, decode, encode, upcast
 from sinks.clickhouse import WRITE_SETTINGS, insert_lines, until_done
@@ -115,7 +116,8 @@ def read(records: Iterable[Record], *, now: datetime) -> Batch:
         except InvalidEvent as error:
             batch.dead.append(DeadLetter(raw, error, received, topic, partition, offset))
             continue
-        content = content_hash(encode(event))
+        canonical = encode(event)
+        content = content_hash(canonical)
         if event.type in ATTENDEE_TYPES:
             batch.attendees.append(_attendee_line(event, content))
             continue
@@ -126,7 +128,9 @@ def read(records: Iterable[Record], *, now: datetime) -> Batch:
             "partition": partition,
             "offset": offset,
         }
-        batch.facts.append(encode(upcast(event))[:-1] + b"," + to_json(lineage)[1:])
+        newest = upcast(event)
+        row = canonical if newest is event else encode(newest)
+        batch.facts.append(row[:-1] + b"," + to_json(lineage)[1:])
         gallery = event.gallery_id
         facts[gallery] += 1
         buckets[gallery][event.type].add(

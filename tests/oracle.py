@@ -20,7 +20,6 @@ from typing import Any, Final
 from oracle_facts import Facts, Pair, Question, local_start, order, visitor
 
 from schemas.events import (
-    CHANNELS,
     Event,
     GalleryVisited,
     MatchFound,
@@ -33,6 +32,7 @@ from schemas.events import (
     SponsorClicked,
     SponsorImpression,
 )
+from schemas.fields import CHANNELS
 
 Row = dict[str, Any]
 

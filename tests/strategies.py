@@ -18,10 +18,6 @@ from hypothesis import strategies as st
 
 from schemas.events import (
     ATTENDEE_TYPES,
-    CHANNELS,
-    EARLIEST,
-    LATEST,
-    MISS_REASONS,
     PUBLISHED,
     AttendeeErased,
     Event,
@@ -30,15 +26,14 @@ from schemas.events import (
     GalleryVisited,
     GroupMerged,
     MatchFound,
-    Origin,
     PhotoGrouped,
     PhotosRetrieved,
     PhotoUploaded,
     SelfieTaken,
     SponsorRegistered,
-    time_zones,
     type_and_version,
 )
+from schemas.fields import CHANNELS, EARLIEST, LATEST, MISS_REASONS, Origin, time_zones
 from schemas.wire import encode
 
 Fields = dict[str, st.SearchStrategy[Any]]

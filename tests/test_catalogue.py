@@ -17,7 +17,6 @@ from schemas.events import (
     Event,
     GalleryVisited,
     GroupCreated,
-    Id,
     MatchFound,
     PhotoDeleted,
     PhotoDownloaded,
@@ -26,6 +25,7 @@ from schemas.events import (
     derived_id,
     type_and_version,
 )
+from schemas.fields import Id
 from schemas.publish import examples
 from schemas.topics import ATTENDEES, EVENTS, key_of, topic_of
 from schemas.wire import Catalogue, decode, encode, upcast

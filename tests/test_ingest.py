@@ -19,7 +19,8 @@ from raw_events import EVENT, raw
 
 from schemas.changes import Source
 from schemas.errors import TooManyDeadLetters
-from schemas.events import ATTENDEE_TYPES, format_time
+from schemas.events import ATTENDEE_TYPES
+from schemas.fields import format_time
 from schemas.wire import MAX_EVENT_BYTES, content_hash, decode, encode
 from sinks.ingest import Batch, Limits, read
 

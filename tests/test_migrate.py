@@ -13,7 +13,8 @@ from clickhouse_connect.driver.client import Client
 from stack import ClickHouse
 
 from schemas.errors import MigrationError
-from schemas.events import ATTENDEE_TYPES, PUBLISHED, Event, time_zones, type_and_version
+from schemas.events import ATTENDEE_TYPES, PUBLISHED, Event, type_and_version
+from schemas.fields import time_zones
 from sinks.migrate import Migration, apply, migrations, status
 
 pytestmark = pytest.mark.stack

@@ -13,14 +13,13 @@ from schemas.errors import SchemaError
 from schemas.events import (
     PUBLISHED,
     TYPES,
-    Channel,
     Event,
-    Id,
     PhotoDeleted,
     PhotoHighlighted,
     PhotoIds,
     type_and_version,
 )
+from schemas.fields import Channel, Id
 from schemas.publish import (
     EXAMPLES_FOLDER,
     PUBLISHED_FOLDER,

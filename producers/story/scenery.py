@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Final
 
-from schemas.events import MISS_REASONS, Channel
+from schemas.fields import MISS_REASONS, Channel
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,8 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from producers.story.scenery import OCCASIONS, PLACEMENTS, SPONSORS
-from schemas.events import Channel, Event, derived_id, type_and_version
+from schemas.events import Event, derived_id, type_and_version
+from schemas.fields import Channel
 
 SECOND: Final = 1000
 MINUTE: Final = 60 * SECOND
