@@ -71,7 +71,10 @@ class Refresher:
                 self._clients[kind] = connect(self._target)
             return int(work(self._clients[kind]))
 
-        return until_done(attempt, what=f"refreshing projections ({kind})", stopping=self.stopping)
+        # Every error: an agent that raises would acknowledge what it has not done.
+        return until_done(
+            attempt, what=f"refreshing projections ({kind})", stopping=self.stopping, errors=(Exception,)
+        )
 
 
 def build(
@@ -103,13 +106,23 @@ def build(
         async for events in stream.noack_take(TAKE, within=0.2):
             try:
                 invalid = await asyncio.to_thread(refresher.refresh, [event.value or b"" for event in events])
-                for raw in invalid:
-                    await dead.send(value=raw)
             except Unavailable as stopped:
                 log.info("left without acknowledging", reason=str(stopped))
                 return
+            for raw in invalid:
+                await put_aside(raw)
             for event in events:
                 event.ack()
+
+    async def put_aside(raw: bytes) -> None:
+        while not app.should_stop:
+            try:
+                await dead.send(value=raw)
+            except Exception as error:  # noqa: BLE001 - this is the retry loop, and the agent must not raise
+                log.warning("trying again", what="putting aside what is no change", error=repr(error))
+                await app.sleep(1)
+            else:
+                return
 
     async def look_for_buckets_behind() -> None:
         while not app.should_stop:

@@ -12,7 +12,7 @@ import clickhouse_connect
 import structlog
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_never, wait_random_exponential
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_never, wait_random_exponential
 
 from schemas.errors import Unavailable
 
@@ -88,6 +88,7 @@ def until_done(
     stopping: threading.Event | None = None,
     pause: Callable[[float], None] | None = None,
     longest_pause: float = 15.0,
+    errors: tuple[type[Exception], ...] = (ClickHouseError, Unavailable, OSError),
 ) -> Result:
     """Repeat `action` with backoff until ClickHouse takes it; `pause(seconds)` is called in between.
 
@@ -113,7 +114,7 @@ def until_done(
         return action()
 
     retrying = Retrying(
-        retry=retry_if_exception_type((ClickHouseError, Unavailable, OSError)),
+        retry=retry_if_exception(lambda error: isinstance(error, errors) and not isinstance(error, Stopped)),
         wait=wait_random_exponential(multiplier=0.2, max=longest_pause),
         stop=stop_never,
         sleep=wait,
