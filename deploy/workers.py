@@ -87,7 +87,9 @@ def run_refresh(settings: Settings) -> None:
     )
     serve_health(settings, ready=lambda: refresher.counts["looks"] > 0, state=lambda: refresher.counts)
     log.info("refresh is running")
-    faust.Worker(app, loglevel="WARN", quiet=True, redirect_stdouts=False).execute_from_commandline()
+    faust.Worker(
+        app, loglevel="WARN", quiet=True, redirect_stdouts=False, override_logging=False
+    ).execute_from_commandline()
 
 
 def serve_health(

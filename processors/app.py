@@ -16,6 +16,7 @@ from typing import Any, Final
 import faust
 import structlog
 from clickhouse_connect.driver.client import Client
+from faust.transport.drivers import aiokafka as driver
 
 from processors.refresh import Bucket, look, refresh
 from schemas import changes
@@ -25,6 +26,8 @@ from sinks.clickhouse import Target, connect, until_done
 
 log: Final = structlog.get_logger(__name__)
 TAKE: Final = 500
+WITHIN: Final = 0.1
+FETCH_WAIT_MS: Final = 100
 
 
 class Refresher:
@@ -77,6 +80,24 @@ class Refresher:
         )
 
 
+class _ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # faust has no types for us
+    """Fetches wait at most FETCH_WAIT_MS, not 1.5 s, for which Faust has no setting.
+
+    Apache Kafka answers a waiting fetch when a message comes. The embedded broker lets it wait on:
+    a change then took 0.6 s to arrive (median), and takes 0.02 s so.
+    """
+
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        consumer._fetch_max_wait_ms = FETCH_WAIT_MS  # noqa: SLF001 - aiokafka's option, set after the fact
+        return consumer
+
+
+class _Consumer(driver.Consumer):  # type: ignore[misc]
+    def _new_consumer_thread(self) -> _ConsumerThread:
+        return _ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+
 def build(
     target: Target, *, options: Mapping[str, Any], folder: Path, look_every: float
 ) -> tuple[faust.App, Refresher]:
@@ -97,32 +118,23 @@ def build(
         broker_commit_interval=0.5,
         **options,
     )
+    app.transport.Consumer = _Consumer
     source = app.topic(
         CHANGES.name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"
     )
     dead = app.topic(CHANGES.dead_letters.name, value_type=bytes, value_serializer="raw")
 
     async def refresh_changes(stream: Any) -> None:
-        async for events in stream.noack_take(TAKE, within=0.2):
+        async for events in stream.noack_take(TAKE, within=WITHIN):
             try:
                 invalid = await asyncio.to_thread(refresher.refresh, [event.value or b"" for event in events])
             except Unavailable as stopped:
                 log.info("left without acknowledging", reason=str(stopped))
                 return
             for raw in invalid:
-                await put_aside(raw)
+                await _put_aside(app, dead, raw)
             for event in events:
                 event.ack()
-
-    async def put_aside(raw: bytes) -> None:
-        while not app.should_stop:
-            try:
-                await dead.send(value=raw)
-            except Exception as error:  # noqa: BLE001 - this is the retry loop, and the agent must not raise
-                log.warning("trying again", what="putting aside what is no change", error=repr(error))
-                await app.sleep(1)
-            else:
-                return
 
     async def look_for_buckets_behind() -> None:
         while not app.should_stop:
@@ -139,3 +151,15 @@ def build(
     app.task(look_for_buckets_behind)
     app.on_before_shutdown.connect(stop_waiting)
     return app, refresher
+
+
+async def _put_aside(app: faust.App, dead: Any, raw: bytes) -> None:
+    """Send what is no change to the dead letters, however long it takes."""
+    while not app.should_stop:
+        try:
+            await dead.send(value=raw)
+        except Exception as error:  # noqa: BLE001 - this is the retry loop, and an agent must not raise
+            log.warning("trying again", what="putting aside what is no change", error=repr(error))
+            await app.sleep(1)
+        else:
+            return
