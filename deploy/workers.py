@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import threading
 from collections.abc import Callable, Mapping
@@ -86,6 +87,8 @@ def run_refresh(settings: Settings) -> None:
         look_every=settings.refresh_look_every,
     )
     serve_health(settings, ready=lambda: refresher.counts["looks"] > 0, state=lambda: refresher.counts)
+    for chatty in ("faust", "mode", "aiokafka"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     log.info("refresh is running")
     faust.Worker(
         app, loglevel="WARN", quiet=True, redirect_stdouts=False, override_logging=False
