@@ -188,10 +188,10 @@ def test_keep_alive_keeps_the_membership_where_sleep_would_lose_it(
     broker: Broker, topic: str, members: Callable[..., BatchConsumer]
 ) -> None:
     publish(broker, topic, range(8))
-    consumer = members(**{"max.poll.interval.ms": 2000})
+    consumer = members(**{"max.poll.interval.ms": 1500})
     batch = everything(consumer, 8)
     publish(broker, topic, range(8, 12))
-    consumer.keep_alive(3.0)
+    consumer.keep_alive(2.2)
     assert owned(consumer) == set(range(PARTITIONS))
     consumer.commit(batch)
     assert committed(consumer, topic) == [2] * PARTITIONS
@@ -199,7 +199,7 @@ def test_keep_alive_keeps_the_membership_where_sleep_would_lose_it(
     behind = everything(consumer, 4)
     assert sorted(numbers(behind)) == [8, 9, 10, 11]
 
-    time.sleep(3.0)
+    time.sleep(2.2)
     consumer._consumer.poll(0)
     consumer.commit(behind)  # refused, which is no error: the messages come again
     assert sorted(numbers(everything(consumer, 4))) == [8, 9, 10, 11]
