@@ -82,7 +82,7 @@ class Settings(BaseSettings):
 
     ingest_batch: int = Field(10_000, ge=1, le=1_000_000, description="Most messages in one batch of ingest")
     ingest_wait: float = Field(
-        1.0, gt=0, le=60, description="Seconds after which ingest writes a batch that is not full"
+        0.5, gt=0, le=60, description="Seconds after which ingest writes a batch that is not full"
     )
     ingest_dead_letter_minimum: int = Field(
         1000, ge=1, description="Fewer dead letters in one batch than this never stop ingest"
