@@ -319,15 +319,16 @@ def contributions_per_visitor(asked: Question) -> list[Row]:
 
 def ad_placements(asked: Question) -> list[Row]:
     impressions, clicks = asked.in_range(SponsorImpression), asked.in_range(SponsorClicked)
+    both: list[SponsorImpression | SponsorClicked] = [*impressions, *clicks]
     rows = []
-    for place in {event.placement for event in [*impressions, *clicks]}:
+    for place in {event.placement for event in both}:
         shown = [event for event in impressions if event.placement == place]
         clicked = [event for event in clicks if event.placement == place]
         viewable = sum(event.visible_ratio >= 0.5 and event.visible_ms >= 1000 for event in shown)
         rows.append(
             {
                 "placement": place,
-                "ads": len({(event.sponsor_id, event.ad_id) for event in [*shown, *clicked]}),
+                "ads": len({(event.sponsor_id, event.ad_id) for event in both if event.placement == place}),
                 "impressions": len(shown),
                 "viewable": viewable,
                 "clicks": len(clicked),
