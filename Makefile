@@ -50,7 +50,7 @@ test: install  ## every test; ARGS="-k name" narrows it
 	$(BIN)/pytest $(ARGS)
 
 bench: install  ## events per second, latency and memory, as ratios to plain clients
-	$(BIN)/python -m tests.benchmarks.pipeline $(ARGS)
+	$(BIN)/python tests/benchmarks/pipeline.py $(ARGS)
 
 # SELFIE may name several files, separated by spaces.
 demo: $(if $(PHOTOS)$(SELFIE),.venv/dev,.venv/demo)  ## the whole pipeline on this machine; PHOTOS=DIR SELFIE=FILE add faces

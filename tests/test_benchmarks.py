@@ -1,0 +1,39 @@
+"""The benchmark runs and says what it found; how fast it was is not for a test to judge."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FIGURES = (
+    "publish, events/s",
+    "ingest, events/s",
+    "per core-second",
+    "publish to projections, s",
+    "publish to visible, 95 of 100, ms",
+    "rebuild, s per million facts",
+    "refresh one bucket, ms",
+    "parts of events, merged",
+    "peak memory, refresh, MiB",
+)
+
+
+@pytest.mark.stack
+def test_a_quick_run_prints_every_figure(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "tests" / "benchmarks" / "pipeline.py"), "--quick"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = done.stdout.splitlines()
+    assert [figure for figure in FIGURES if not any(figure in line for line in lines)] == []
+    assert "…" not in done.stdout, "the table does not fit its width"
+    assert list(tmp_path.iterdir()) == [], "it leaves nothing where it is started"
