@@ -5,6 +5,7 @@ looks for every file before it lets DeepFace start.
 """
 
 import contextlib
+import gc
 import importlib.util
 import os
 import re
@@ -89,7 +90,7 @@ class DeepFaceEmbedder:
         os.environ["TF_USE_LEGACY_KERAS"] = "1"  # DeepFace on TensorFlow 2.16 and later
         # TensorFlow, keras and mtcnn warn of their own deprecations while they are imported. That is nothing
         # that this project can mend, and with warnings as errors it would end the import half-way.
-        with warnings.catch_warnings(), _without_log_noise():
+        with warnings.catch_warnings(), _without_log_noise(), _collecting_quietly():
             warnings.simplefilter("ignore")
             import dlib  # noqa: PLC0415 - slow to import, and only needed where there are faces
             import tensorflow as tf  # noqa: PLC0415 - same
@@ -138,6 +139,17 @@ class DeepFaceEmbedder:
             picture, self._landmarks(picture, square), _CHIP_SIDE, _CHIP_PADDING
         )
         return chip
+
+
+@contextlib.contextmanager
+def _collecting_quietly() -> Iterator[None]:
+    """The weight files of mtcnn are left to the collector, and on Python 3.13 lz4 complains then."""
+    hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
+    try:
+        yield
+        gc.collect()
+    finally:
+        sys.unraisablehook = hook
 
 
 @contextlib.contextmanager
