@@ -84,7 +84,10 @@ def relations(client: Client) -> list[Relation]:
     found = []
     for name, comment, view, sorting_key, created in rows:
         wanted = parameters(created) if view else {}
-        found.append(Relation(name, comment, bool(view), sorting_key, wanted, _columns(client, name, wanted)))
+        first, _, lines = comment.partition("\n")
+        told = dict(line.partition(": ")[::2] for line in lines.splitlines())
+        columns = _columns(client, name, wanted, told)
+        found.append(Relation(name, first, bool(view), sorting_key, wanted, columns))
     return found
 
 
@@ -101,8 +104,13 @@ def reference(client: Client) -> str:
     return "\n".join([_INTRODUCTION.rstrip("\n"), *(body.rstrip("\n") for body in bodies)]) + "\n"
 
 
-def _columns(client: Client, name: str, wanted: Mapping[str, str]) -> tuple[Column, ...]:
-    """A parameterized view has columns only once it has arguments: any will do."""
+def _columns(
+    client: Client, name: str, wanted: Mapping[str, str], told: Mapping[str, str]
+) -> tuple[Column, ...]:
+    """A parameterized view has columns only once it has arguments: any will do.
+
+    Those columns cannot have comments, so the view's own has a line for each (`told`).
+    """
     arguments = ", ".join(f"{key} = {{{key}:{kind}}}" for key, kind in wanted.items())
     call = f"({arguments})" if wanted else ""
     rows = client.query(
@@ -110,7 +118,9 @@ def _columns(client: Client, name: str, wanted: Mapping[str, str]) -> tuple[Colu
         parameters={key: _argument(kind) for key, kind in wanted.items()},
     ).result_rows
     return tuple(
-        Column(column, kind, comment, computed in ("MATERIALIZED", "DEFAULT", "ALIAS"))
+        Column(
+            column, kind, comment or told.get(column, ""), computed in ("MATERIALIZED", "DEFAULT", "ALIAS")
+        )
         for column, kind, computed, _, comment, *_ in rows
     )
 
