@@ -1,0 +1,394 @@
+"""The dashboard of an organizer: what happened in the chosen galleries and what to do about it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from grafana_foundation_sdk.models.dashboard import Dashboard, Panel
+
+from grafana.dashboards import gallery_visitors as visitors
+from grafana.layout import Row, annotation, dashboard, gallery_variable, organizer_variable
+from grafana.panels import (
+    BAD,
+    BYTES,
+    COUNT,
+    GOOD,
+    QUIET,
+    SHARE,
+    WARN,
+    bars,
+    card,
+    colored_words,
+    count_bar,
+    dial,
+    donut,
+    firing,
+    fixed,
+    grid,
+    hidden,
+    linked,
+    number,
+    only,
+    over_time,
+)
+from grafana.queries import BEFORE, ESCAPED, GALLERIES, GALLERY, PLAN, UNTIL, Query, Shared, ask
+
+UID: Final = "gallery"
+
+CARDS: Final = (
+    ("Total uploaded", "uploaded", COUNT, 6, "Photos first uploaded in the range, without deleted ones."),
+    ("Total size", "bytes", BYTES, 6, "Sum of the sizes of these photos."),
+    ("Highlighted", "highlighted", COUNT, 6, "Of these photos, those whose latest highlight is on."),
+    ("Contributed", "contributed", COUNT, 6, "Of these photos, those that attendees uploaded. Target: 100."),
+    (
+        "Unique users",
+        "face_groups",
+        COUNT,
+        8,
+        "Different people (groups of the same face) in the photos of the range.",
+    ),
+    ("Downloads", "downloads", COUNT, 8, "Photos downloaded in the range; a zip counts every photo in it."),
+    ("Social shares", "shares", COUNT, 8, "Times a photo was shared to a social network in the range."),
+)
+SOURCE_CARD: Final = 101
+FACES: Final = 401
+TIMELINE: Final = 302
+UPLOADS: Final = 305
+STEP: Final = "multiIf($__interval_s <= 900, 'quarter', $__interval_s <= 3600, 'hour', 'day')"
+ORIGINS: Final = {"Organizer": fixed("blue"), "Community": fixed("green")}
+
+
+def build() -> Dashboard:
+    """The dashboard `gallery`."""
+    return dashboard(
+        UID,
+        "Gallery",
+        "What happened in the chosen galleries: photos, people, visitors, channels, sponsors.",
+        [
+            Row(100, "Key figures", _cards()),
+            Row(200, "Check today", _check()),
+            Row(300, "Timeline", _timeline()),
+            Row(400, "Faces and people", _people()),
+            Row(500, "Funnels", visitors.funnels()),
+            Row(600, "Channels", visitors.channels()),
+            Row(700, "Sponsors", visitors.sponsors()),
+            Row(800, "Live", visitors.feeds()),
+        ],
+        variables=[organizer_variable(), gallery_variable(organizer=True)],
+        annotations=[
+            annotation(
+                "Event days",
+                "rgba(0, 128, 255, 0.3)",
+                f"""SELECT greatest(begins, starts_at) AS time, least(ends, ends_at) AS timeEnd,
+                    concat(gallery, ', ', span) AS text, 'event' AS tags
+                FROM event_days(galleries = {GALLERIES})
+                WHERE span LIKE 'day %' AND begins <= $__toTime_ms AND ends >= $__fromTime_ms
+                    AND time < timeEnd ORDER BY time""",
+                [TIMELINE, UPLOADS],
+            ),
+            annotation(
+                "Campaigns",
+                "orange",
+                f"""SELECT sent_at AS time, 'campaign' AS tags,
+                    concat(name, ' to ', toString(recipients), ' by ', channel) AS text
+                FROM {ask("campaigns_sent")} ORDER BY time""",
+                [TIMELINE, UPLOADS],
+            ),
+        ],
+    )
+
+
+def _cards() -> list[Panel]:
+    totals = ", ".join(f'{column} AS "{title}"' for title, column, *_ in CARDS)
+    changes = ", ".join(
+        f'{column} / nullIf(previous_{column}, 0) - 1 AS "{title}: change"' for title, column, *_ in CARDS
+    )
+    queries = (
+        Query(
+            f"SELECT time, {totals} FROM {ask('kpi_timeline', step='$__interval_s')} ORDER BY time",
+            series=True,
+        ),
+        Query(f"SELECT {changes} FROM {ask('kpi_changes', before=BEFORE)}", ref="B"),
+    )
+    more = " The line is its growth over the range; the change is against the period of equal length before."
+    return [
+        card(
+            SOURCE_CARD + at,
+            title,
+            text + more,
+            Shared(SOURCE_CARD) if at else queries,
+            width=width,
+            unit=unit,
+        )
+        for at, (title, _, unit, width, text) in enumerate(CARDS)
+    ]
+
+
+def _check() -> list[Panel]:
+    return [
+        number(
+            201,
+            "Photos waiting for faces",
+            "Photos of the range, uploaded more than ten minutes ago, in which nobody has looked for faces "
+            "yet. If this grows, face processing stands still: tell whoever runs it.",
+            Query(
+                f"""SELECT count() AS Waiting FROM {ask("photos_in_range")} WHERE NOT processed
+                AND uploaded_at < least(fromUnixTimestamp64Milli({UNTIL}), now64(3))
+                    - INTERVAL 10 MINUTE""",
+            ),
+            width=5,
+            height=7,
+            steps=[(None, GOOD), (1, WARN), (50, BAD)],
+            background=True,
+        ),
+        bars(
+            202,
+            "Failed uploads",
+            "Uploads of the range that did not work, by reason.",
+            Query(
+                f"""SELECT replaceAll(failed.1, '_', ' ') AS Reason, sum(failed.2) AS Uploads
+                FROM {ask("counts")} ARRAY JOIN CAST(reasons, 'Array(Tuple(String, UInt64))') AS failed
+                WHERE type = 'photo.upload_failed' GROUP BY Reason ORDER BY Uploads DESC, Reason""",
+            ),
+            label="Reason",
+            width=7,
+            height=7,
+            color=BAD,
+            empty="No failed uploads",
+        ),
+        number(
+            203,
+            "Match rate",
+            "Of the people in the photos of the range, the share who have opened their photos. Target: 50 %.",
+            Shared(FACES),
+            width=4,
+            height=7,
+            unit=SHARE,
+            decimals=0,
+            steps=[(None, BAD), (0.5, GOOD)],
+            background=True,
+            transformations=[only("Match rate")],
+            empty="No people yet",
+        ),
+        firing(
+            204,
+            "Alerts",
+            "Alerts of this product that fire now, in any gallery. A click shows what to do.",
+            width=8,
+            height=7,
+        ),
+        grid(
+            205,
+            "Targets",
+            "Match rate above 50 %; more downloads on the last whole day than on the day before, both in "
+            "the range; shares above 10 % of downloads; more than 100 photos from attendees. The steepest "
+            "drop of the visitor funnel has no target: it says where most visitors are lost.",
+            Query(
+                f"""SELECT transform(metric, ['match_rate', 'downloads_growth', 'share_rate', 'contributed',
+                        'steepest_drop'], ['Match rate', 'Downloads, day on day', 'Shares per download',
+                        'Photos from attendees', 'Steepest drop of visitors'], metric) AS Metric,
+                    multiIf(value IS NULL, '-', metric IN ('match_rate', 'share_rate', 'steepest_drop'),
+                        concat(toString(round(assumeNotNull(value) * 100, 1)), ' %'),
+                        toString(assumeNotNull(value))) AS Value,
+                    multiIf(target IS NULL, '-', metric IN ('match_rate', 'share_rate'),
+                        concat('> ', toString(round(assumeNotNull(target) * 100)), ' %'),
+                        concat('> ', toString(assumeNotNull(target)))) AS Target,
+                    status AS Status, advice AS "What to do"
+                FROM {ask("targets")} ORDER BY position""",
+            ),
+            width=24,
+            height=7,
+            overrides={
+                "Status": {"custom.width": 100, **colored_words({"ok": GOOD, "low": BAD, "no data": QUIET})},
+                "Metric": {"custom.width": 220},
+                "Value": {"custom.width": 110},
+                "Target": {"custom.width": 110},
+            },
+        ),
+    ]
+
+
+def _timeline() -> list[Panel]:
+    return [
+        grid(
+            301,
+            "Event days",
+            "The days of each chosen event in its own time zone. A click shows the numbers of that time: "
+            "the 30 days before, the event itself, each of its days, the 30 days after.",
+            Query(
+                f"""SELECT gallery AS Event, span AS Days, begins AS Begins,
+                    {ESCAPED.format("gallery_id")} AS id, toString(toUnixTimestamp64Milli(begins)) AS from,
+                    toString(toUnixTimestamp64Milli(ends) - 1) AS to
+                FROM event_days(galleries = {GALLERIES}) ORDER BY starts_at DESC, gallery_id, position""",
+            ),
+            width=8,
+            height=9,
+            empty="No event was announced for these galleries",
+            overrides={
+                "Days": linked(
+                    "Show this time",
+                    f"/d/{UID}?var-gallery=${{__data.fields.id}}&from=${{__data.fields.from}}&to=${{__data.fields.to}}",
+                ),
+                "id": hidden(),
+                "from": hidden(),
+                "to": hidden(),
+            },
+        ),
+        over_time(
+            TIMELINE,
+            "Downloads",
+            "Photos downloaded, per quarter of an hour, hour or day of the gallery's own time zone, as fits "
+            "the range. Blue: the days of the event. Orange: a campaign was sent.",
+            Query(
+                f"""SELECT time, sum(downloads) AS Downloads FROM
+                {ask("downloads_by_time", step=STEP)}
+                GROUP BY time ORDER BY time""",
+                series=True,
+            ),
+            width=16,
+            height=9,
+            interval="15m",
+            color="blue",
+        ),
+        bars(
+            303,
+            "Downloads by phase",
+            "Photos downloaded in the range: before the event begins, during it, until midnight of its last "
+            "day, in the seven days after that, and later; by the gallery's own time zone.",
+            Query(
+                f"""SELECT transform(phase, ['before', 'during', 'same_day', 'next_days', 'week_later',
+                        'unscheduled'], ['Before', 'During', 'Same day, after', 'Next 7 days', 'Later',
+                        'Event not announced'], phase) AS Phase, downloads AS Downloads
+                FROM {ask("downloads_by_phase")}
+                WHERE phase != 'unscheduled' OR downloads > 0 ORDER BY position""",
+            ),
+            label="Phase",
+            width=8,
+            height=8,
+        ),
+        donut(
+            304,
+            "Who uploads",
+            "Photos of the range by origin: the organizer's team, or attendees (the community).",
+            Shared(FACES),
+            width=5,
+            height=8,
+            transformations=[only("Organizer", "Community")],
+            overrides=ORIGINS,
+        ),
+        over_time(
+            UPLOADS,
+            "Uploads",
+            "Photos of the range by the time of their first upload, from the organizer's team and from "
+            "attendees.",
+            Query(
+                f"""SELECT $__timeInterval(uploaded_at) AS time, countIf(origin = 'organizer') AS Organizer,
+                    countIf(origin = 'community') AS Community
+                FROM {ask("photos_in_range")} GROUP BY time ORDER BY time""",
+                series=True,
+            ),
+            width=11,
+            height=8,
+            interval="15m",
+            overrides=ORIGINS,
+        ),
+    ]
+
+
+def _people() -> list[Panel]:
+    return [
+        number(
+            FACES,
+            "Faces",
+            "Faces found in the photos of the range; the different people among them; those who have opened "
+            "their photos before the end of the range, and those who have not; of the latter, those whom a "
+            "selfie has found already; and in how many photos a person is on average.",
+            Query(
+                f"""SELECT faces AS "Faces detected", face_groups AS "People",
+                    matched_groups AS "Opened their photos", unmatched_groups AS "Have not",
+                    found_not_opened AS "Found, not opened", photos_per_person AS "Photos per person",
+                    match_rate AS "Match rate", uploaded_organizer AS "Organizer", contributed AS "Community"
+                FROM {ask("kpis")}""",
+            ),
+            width=8,
+            height=8,
+            names=True,
+            transformations=[
+                only(
+                    "Faces detected",
+                    "People",
+                    "Opened their photos",
+                    "Have not",
+                    "Found, not opened",
+                    "Photos per person",
+                )
+            ],
+            overrides={"Photos per person": {"decimals": 1, "unit": "none"}},
+        ),
+        dial(
+            402,
+            "Match rate",
+            "People who have opened their photos before the end of the range / people in the photos of the "
+            "range. Target: 50 %. If it is low, announce the gallery on stage and by message, and show the "
+            "QR code.",
+            Shared(FACES),
+            width=4,
+            height=8,
+            steps=[(None, BAD), (0.5, GOOD)],
+            transformations=[only("Match rate")],
+            empty="No people yet",
+        ),
+        grid(
+            403,
+            "Top people",
+            "The people in most photos of the range. A name is shown if the person's latest selfie came "
+            "from somebody who registered and agreed to it.",
+            Query(
+                f"""SELECT row_number() OVER (ORDER BY photos DESC, asked.gallery_id, group_id) AS Rank,
+                    if(asked.name = '', concat('Person ', group_id), asked.name) AS Name,
+                    {GALLERY} AS Gallery, photos AS Photos
+                FROM (SELECT * FROM {ask("top_people")} LIMIT 50) AS asked {PLAN} ORDER BY Rank""",
+            ),
+            width=12,
+            height=8,
+            empty="No people yet",
+            overrides={"Rank": {"custom.width": 60}, "Photos": count_bar()},
+        ),
+        bars(
+            404,
+            "Selfies that found nobody",
+            "Selfies of the range that led to no person, by reason. Many of one kind: say on the page what "
+            "a good selfie is.",
+            Query(
+                f"""SELECT transform(reason,
+                        ['no_face', 'many_faces', 'low_quality', 'ambiguous', 'no_match'],
+                        ['No face in it', 'Several faces in it', 'Too dark or blurred',
+                        'Two people look alike', 'Not in any photo'], reason) AS Reason, selfies AS Selfies
+                FROM {ask("failed_selfies")} ORDER BY selfies DESC, reason""",
+            ),
+            label="Reason",
+            width=12,
+            height=8,
+            color=WARN,
+            empty="Every selfie found somebody, or there was none",
+        ),
+        grid(
+            405,
+            "Found, but photos not opened",
+            "People whom a selfie has found and who have not opened their photos before the end of the "
+            "range. A reminder brings them back.",
+            Query(
+                f"""SELECT if(names.name = '', concat('Person ', group_id), names.name) AS Name,
+                    {GALLERY} AS Gallery, photos AS Photos
+                FROM (SELECT * FROM {ask("people")} WHERE found AND NOT matched
+                    ORDER BY photos DESC, gallery_id, group_id LIMIT 50) AS asked
+                LEFT JOIN attendee_names(galleries = {GALLERIES}) AS names
+                    ON asked.gallery_id = names.gallery_id AND asked.visitor_id = names.visitor_id
+                {PLAN} ORDER BY photos DESC, asked.gallery_id, group_id""",
+            ),
+            width=12,
+            height=8,
+            empty="Everybody who was found has opened their photos",
+            overrides={"Photos": count_bar()},
+        ),
+    ]
