@@ -33,6 +33,8 @@ install: .venv/dev  ## everything, development tools and TensorFlow included
 lock: .venv/uv  ## pin the versions again, with hashes
 	$(LOCK) pyproject.toml --all-extras --group dev -o requirements/dev.txt
 	$(LOCK) pyproject.toml --extra local -c requirements/dev.txt -o requirements/demo.txt
+	$(LOCK) pyproject.toml -c requirements/dev.txt -o requirements/worker.txt
+	$(LOCK) pyproject.toml --extra faces -c requirements/dev.txt -o requirements/faces.txt
 
 format: install  ## format the code
 	$(BIN)/ruff format .

@@ -28,22 +28,6 @@ def _options(
     console.Debug.on = debug
 
 
-@app.command()
-def ingest() -> None:
-    """Kafka to facts, until SIGTERM: one worker of as many as there are partitions."""
-    from deploy.workers import run_ingest  # noqa: PLC0415 - `gallery --help` does without
-
-    run_ingest(console.settings())
-
-
-@app.command()
-def refresh() -> None:
-    """Changes to projections, until SIGTERM: one worker of as many as there are partitions."""
-    from deploy.workers import run_refresh  # noqa: PLC0415
-
-    run_refresh(console.settings())
-
-
 app.command()(cli_stack.up)
 app.command()(cli_stack.down)
 app.command()(cli_stack.status)
