@@ -154,6 +154,20 @@ def colored_words(colors: Mapping[str, str]) -> Properties:
     }
 
 
+def signed_change(empty: str) -> Properties:
+    """A change as a percentage: green from 0 up, red below, `empty` without colour where there is none."""
+    nothing = {"match": "null", "result": {"text": empty, "color": QUIET, "index": 0}}
+    steps = [{"value": None, "color": BAD}, {"value": 0, "color": GOOD}]
+    return {
+        "unit": SHARE,
+        "decimals": 0,
+        "noValue": empty,
+        "mappings": [{"type": "special", "options": nothing}],
+        "color": {"mode": "thresholds"},
+        "thresholds": {"mode": "absolute", "steps": steps},
+    }
+
+
 def hidden() -> Properties:
     """A column that only links need. Grafana 12.2 and later read hideFrom, older ones hidden."""
     return {"custom.hidden": True, "custom.hideFrom": {"legend": False, "tooltip": False, "viz": True}}
@@ -235,17 +249,7 @@ def card(
         transformations=[only("time", title, change)],
         overrides={
             title: {"displayName": "in this range"},
-            change: {
-                "displayName": "against the period before",
-                "unit": SHARE,
-                "decimals": 0,
-                "noValue": "nothing before",
-                "color": {"mode": "thresholds"},
-                "thresholds": {
-                    "mode": "absolute",
-                    "steps": [{"value": None, "color": BAD}, {"value": 0, "color": GOOD}],
-                },
-            },
+            change: {"displayName": "against the period before", **signed_change("nothing before")},
         },
     )
 

@@ -8,7 +8,7 @@ from grafana_foundation_sdk.builders.dashboard import CustomVariable
 from grafana_foundation_sdk.models.dashboard import Dashboard, Panel
 
 from grafana.layout import Row, dashboard, gallery_variable, listed
-from grafana.panels import BAD, GOOD, SHARE, curves, grid, percent_bar, side_by_side
+from grafana.panels import SHARE, curves, grid, percent_bar, side_by_side, signed_change
 from grafana.queries import GALLERIES, GALLERY, PLAN, Query, ask
 
 UID: Final = "gallery-compare"
@@ -19,16 +19,7 @@ LABEL: Final = (
     "if(uniqExact(gallery_id) OVER (PARTITION BY gallery) > 1, "
     "concat(gallery, ' (', gallery_id, ')'), gallery)"
 )
-CHANGE: Final = {
-    "unit": SHARE,
-    "decimals": 0,
-    "noValue": "-",
-    "custom.cellOptions": {"type": "color-text"},
-    "thresholds": {
-        "mode": "absolute",
-        "steps": [{"value": None, "color": BAD}, {"value": 0, "color": GOOD}],
-    },
-}
+CHANGE: Final = {**signed_change("-"), "custom.cellOptions": {"type": "color-text"}}
 
 
 def build() -> Dashboard:

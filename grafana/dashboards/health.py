@@ -211,8 +211,8 @@ def _progress() -> list[Panel]:
             301,
             "Partitions",
             "How far ingest is, by partition: the newest offset written in the range, its time on Kafka, "
-            "and how long ago a row of the partition was written. How many messages Kafka holds beyond "
-            "that, only Kafka knows: `gallery topics check`.",
+            "and how long ago a row of the partition was written. How many messages wait beyond that, only "
+            "Kafka knows (`kafka-consumer-groups --describe`).",
             Query(
                 f"""SELECT toString(topic) AS Topic, toString(partition) AS Partition,
                     toString(max(offset)) AS Offset, max(received_at) AS "On Kafka at",
