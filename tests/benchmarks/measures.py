@@ -283,8 +283,8 @@ def group_by_cost(client: Client, repeats: int) -> Refreshed:
     arguments = dict(zip(("gallery", "type", "bucket"), fullest, strict=True))
     one = (
         "SELECT count() FROM plain_count WHERE gallery_id = {gallery:String} AND type = {type:String} "
-        "AND occurred_at >= toDateTime({bucket:UInt32}) "
-        f"AND occurred_at < toDateTime({{bucket:UInt32}} + 900) {group}"
+        "AND occurred_at >= toDateTime64({bucket:UInt32}, 3, 'UTC') "
+        f"AND occurred_at < toDateTime64({{bucket:UInt32}} + 900, 3, 'UTC') {group}"
     )
     wide = f"SELECT count() FROM plain_count WHERE gallery_id LIKE 'crowd-%' {group}"
     return Refreshed(

@@ -155,15 +155,15 @@ class Run:
     def end_to_end(self, client: Client) -> None:
         with self.step("made up"):
             events = measures.simulated(self.events, seed=2)
-        with self.step("published plainly and counted") as progress:
+        with self.step("published plainly and counted", 2 * self.events) as progress:
             meter = measures.Meter(self.stack, (*SERVERS, PEER))
             measures.publish_plain(self.stack, events, progress)
-            measures.wait_counted_plain(self.stack, client, events, progress)
+            measures.wait_counted_plain(self.stack, client, events, self.second(progress))
             theirs = meter.cost(self.events)
-        with self.step("published and in the projections") as progress:
+        with self.step("published and in the projections", 2 * self.events) as progress:
             meter = measures.Meter(self.stack, (*SERVERS, "ingest", "refresh"))
             measures.publish(self.stack, events, progress)
-            measures.wait_counted(self.stack, client, events, progress)
+            measures.wait_counted(self.stack, client, events, self.second(progress))
             ours = meter.cost(self.events)
         report = self.report
         report.section()
@@ -176,6 +176,10 @@ class Run:
                 report.alone(f"  core-seconds, {name}", f"{cores:,.1f}")
             else:
                 report.line(f"  core-seconds, {name}", cores, "count", peers, ",.1f")
+
+    def second(self, progress: Progress) -> Progress:
+        """Of a step in which all events are told twice."""
+        return lambda done: progress(self.events + done)
 
     def latency(self, client: Client) -> None:
         with self.step("one event a second", self.seconds) as progress:
