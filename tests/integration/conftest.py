@@ -8,7 +8,7 @@ import pytest
 from clickhouse_connect.driver.client import Client
 from database import empty
 from in_process import Parts
-from live_stack import Live, Publishing, running, wait_for
+from live_stack import Live, Publishing, running
 from stack import Broker, ClickHouse
 
 from sinks import migrate
@@ -23,7 +23,7 @@ def shared_live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
 @pytest.fixture
 def live(shared_live: Live) -> Live:
     """The stack with everything working, whatever the test before did to it."""
-    wait_for(shared_live.works, "every part of the stack works")
+    shared_live.wait_until_works()
     return shared_live
 
 

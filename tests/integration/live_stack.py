@@ -105,9 +105,17 @@ class Live:
         (found,) = [one for one in state.components if one.name == name]
         return found
 
-    def works(self) -> bool:
-        state = read_state(self.folder)
-        return state is not None and all(one.ready and one.process.alive for one in state.components)
+    def wait_until_works(self, timeout: float = 90) -> None:
+        """Until every part runs and is ready."""
+
+        def works() -> bool:
+            state = read_state(self.folder)
+            return state is not None and all(one.ready and one.process.alive for one in state.components)
+
+        try:
+            wait_for(works, "every part of the stack works", timeout)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{read_state(self.folder)}\n{self.tail()}") from None
 
     def strike(self, name: str, number: Signals) -> Identity:
         """Send a signal to a part, once it runs; returns who got it."""

@@ -153,7 +153,7 @@ def test_a_replay_under_kills_is_exact(live: Live, publishing: Publishing) -> No
         facts = "away" if blow.facts is None else blow.facts
         print(f"{blow.second:8.1f}  {blow.victim:<10}  {blow.signal:<7}  {blow.published:9}  {facts:>11}")
 
-    wait_for(live.works, "every part works again", 60)
+    live.wait_until_works()
     struck = {name: sum(blow.victim == name for blow in table) for name in VICTIMS}
     assert {name: live.part(name).restarts - before[name] for name in VICTIMS} == struck, (
         "only what was killed was started again"
@@ -179,7 +179,7 @@ def test_a_stack_without_its_database_waits_and_loses_nothing(live: Live, publis
     live.strike("clickhouse", SIGKILL)
     publishing.events(story)
     live.strike("ingest", SIGTERM)
-    wait_for(live.works, "every part works again")
+    live.wait_until_works()
     client = live.client()
     wait_until_complete(client, story)
     wait_for(lambda: committed(live.settings, publishing.ends) == publishing.ends, "everything is committed")

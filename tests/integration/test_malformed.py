@@ -123,7 +123,7 @@ def test_each_is_found_again_and_the_good_ones_are_counted(
     facts = "SELECT count() FROM events FINAL WHERE gallery_id = {g:String}"
     ((stored,),) = client.query(facts, {"g": unique}).result_rows
     assert stored + len(wanted) == publishing.sent, "nothing is lost"
-    assert committed(live.settings, publishing.ends) == publishing.ends
+    wait_for(lambda: committed(live.settings, publishing.ends) == publishing.ends, "everything is committed")
     assert "Ada" not in str(client.query("SELECT * FROM events WHERE gallery_id = 'gala'").result_rows)
 
     texts = {f"{topic}/{partition}/{offset}": name for name, ((topic, partition, offset),) in places.items()}

@@ -48,7 +48,7 @@ class Story:
 @pytest.fixture(scope="module")
 def story(shared_live: Live) -> Story:
     told = list(events(SIMULATION))
-    wait_for(shared_live.works, "every part of the stack works")
+    shared_live.wait_until_works()
     with Publisher(shared_live.settings.producer()) as publisher:
         assert publisher.publish_all(told) == len(told)
         publisher.flush()

@@ -58,7 +58,7 @@ def gallery(shared_live: Live, tmp_path_factory: pytest.TempPathFactory) -> str:
     name = f"script-{uuid4().hex[:8]}"
     script = tmp_path_factory.mktemp("script") / "publish.py"
     script.write_text(PUBLISH)
-    wait_for(shared_live.works, "every part of the stack works")
+    shared_live.wait_until_works()
     subprocess.run(
         [sys.executable, "-I", str(script), shared_live.settings.kafka_bootstrap, name],
         check=True,
