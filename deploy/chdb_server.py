@@ -212,7 +212,9 @@ def serve(path: Path, host: str, port: int, users: Sequence[User]) -> None:
     ... on http://..." is logged. Raises CannotServeError if the port or the folder is taken. To be called in
     the main thread of a process of its own.
     """
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as listener:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # The protocol is named so that asyncio sets TCP_NODELAY; without it every answer waits 40 ms.
+    with socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((host, port))

@@ -21,8 +21,8 @@ def to_milliseconds(moment: datetime) -> datetime:
 
 
 def format_time(moment: datetime) -> str:
-    """The wire form of an instant: 2026-06-12T09:00:00.000Z."""
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
+    """The wire form of an instant in UTC: 2026-06-12T09:00:00.000Z."""
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _in_range(moment: datetime) -> datetime:

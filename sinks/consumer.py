@@ -48,9 +48,11 @@ class BatchConsumer:
         messages, self._early = self._early, []
         deadline = monotonic() + self._max_wait
         while (left := deadline - monotonic()) > 0 and len(messages) < self._max_messages:
-            # A short first wait ends the batch early when the topic is quiet.
-            for message in self._consumer.consume(self._max_messages - len(messages), timeout=min(left, 0.1)):
+            came = self._consumer.consume(self._max_messages - len(messages), timeout=min(left, 0.1))
+            for message in came:
                 self._sort(message, messages)
+            if messages and not came:
+                break  # the topic is quiet: what is there should not wait
         return messages
 
     def keep_alive(self, seconds: float) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import clickhouse_connect
 import pytest
-from by_hand import grouped, merged, upload
+from by_hand import event, grouped, merged, upload
 from clickhouse_connect.driver.client import Client
 from database import ask, disagreements, empty, ingest, load, prepare, touched
 from hypothesis import HealthCheck, given, settings
@@ -20,7 +20,7 @@ from strategies import galleries_of_events, questions, shuffled_deliveries
 from processors.rebuild import conflicts, galleries_with_facts, rebuild, verify
 from processors.refresh import METRICS, PROJECTIONS, SETS, Bucket, buckets_with_facts, look, refresh
 from producers.simulator import Simulation, events
-from schemas.events import Event
+from schemas.events import Event, PhotoUploadFailed
 from sinks.clickhouse import WRITE_SETTINGS, execute
 
 HEAVY = settings(
@@ -76,8 +76,8 @@ def test_simulated_galleries_equal_the_oracle(database: Client, seed: int, galle
 
 def without_conflicts(story: Sequence[Event]) -> list[Event]:
     unique: dict[tuple[object, ...], Event] = {}
-    for event in story:
-        unique.setdefault((event.gallery_id, event.type, event.occurred_at, event.event_id), event)
+    for fact in story:
+        unique.setdefault((fact.gallery_id, fact.type, fact.occurred_at, fact.event_id), fact)
     return list(unique.values())
 
 
@@ -216,3 +216,16 @@ def test_a_chain_of_merges_is_followed_for_sixteen_links(database: Client, links
     (person,) = ask(database, "top_people", ["gala"], since, until)
     assert person["group_id"] == f"g{min(links, 16):02}"
     assert person["group_id"] == Oracle(story).view("top_people", ["gala"], since, until)[0]["group_id"]
+
+
+def test_a_fact_in_the_last_millisecond_of_a_quarter_counts(database: Client) -> None:
+    """The engine once skipped its part: a DateTime64 key compared with a DateTime."""
+    empty(database)
+    story = [event(PhotoUploadFailed, "11 21:59:59.999", 1, origin="community", reason="timeout")]
+    load(database, story)
+    since = story[0].occurred_at - timedelta(milliseconds=1)
+    until = since + timedelta(minutes=20)
+    assert not disagreements(database, Oracle(story), ["gala"], since, until)
+    assert {"check": "upload_failed", "reason": "timeout", "value": 1.0} in ask(
+        database, "daily_check", ["gala"], since, until
+    )
