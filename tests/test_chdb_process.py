@@ -111,7 +111,8 @@ def test_users_file(tmp_path: Path) -> None:
     with pytest.raises(CannotServeError, match="chmod 600"):
         read_users(file)
     file.chmod(0o600)
-    assert read_users(file) == (User(*ADMIN), User(*READER, read_only=True))
+    reader = User(*READER, read_only=True, hidden_tables=frozenset({"biometric"}))
+    assert read_users(file) == (User(*ADMIN), reader)
     file.write_text('[{"name": "x", "password": "hidden", "readonly": true}]')
     with pytest.raises(CannotServeError, match="readonly") as caught:
         read_users(file)
