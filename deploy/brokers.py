@@ -104,6 +104,7 @@ def consumer_config(
         "enable.auto.commit": False,
         "enable.auto.offset.store": False,
         "fetch.wait.max.ms": 100,
+        "queued.max.messages.kbytes": 16_384,  # of each partition, read ahead into memory
         "reconnect.backoff.max.ms": 2_000,
         "log.connection.close": False,
         **(options or {}),

@@ -1,5 +1,6 @@
 """gallery dashboards: the Grafana dashboards as files."""
 
+# ruff: noqa: D301 - click reads \b itself: the lines below it stay lines
 from __future__ import annotations
 
 from pathlib import Path
@@ -24,14 +25,22 @@ Folder = Annotated[
 
 @dashboards.command()
 def render(folder: Folder = None) -> None:
-    """Write the JSON of every dashboard, and remove that of dashboards that are no more."""
+    """Write the JSON of every dashboard, and remove that of dashboards that are no more.
+
+    \b
+    gallery dashboards render
+    """
     rendering = _rendering()
     console.say("\n".join(map(str, rendering.render(folder or rendering.FOLDER))))
 
 
 @dashboards.command()
 def check(folder: Folder = None) -> None:
-    """Name the JSON files that are not what the source gives. Exit code 1 if there is one."""
+    """Name the JSON files that are not what the source gives. Exit code 1 if there is one.
+
+    \b
+    gallery dashboards check
+    """
     rendering = _rendering()
     if wrong := rendering.drift(folder or rendering.FOLDER):
         console.fail(f"out of date: {', '.join(wrong)}. Run `gallery dashboards render`")

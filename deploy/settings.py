@@ -80,7 +80,7 @@ class Settings(BaseSettings):
         None, description="Their password. The embedded stack makes one and keeps it in its folder"
     )
 
-    ingest_batch: int = Field(10_000, ge=1, le=1_000_000, description="Most messages in one batch of ingest")
+    ingest_batch: int = Field(10_000, ge=1, le=50_000, description="Most messages in one batch of ingest")
     ingest_wait: float = Field(
         0.5, gt=0, le=60, description="Seconds after which ingest writes a batch that is not full"
     )

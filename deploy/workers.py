@@ -66,7 +66,13 @@ def run_ingest(settings: Settings) -> None:
         max_wait=settings.ingest_wait,
     )
     limits = Limits(settings.ingest_dead_letter_minimum, settings.ingest_dead_letter_rate)
-    ingest = Ingest(consumer, Producer(settings.producer()), client, limits=limits, stopping=stopping)
+    ingest = Ingest(
+        consumer,
+        Producer(settings.producer(), logger=logging.getLogger("librdkafka")),
+        client,
+        limits=limits,
+        stopping=stopping,
+    )
     serve_health(settings, ready=lambda: consumer.assigned, state=lambda: ingest.counts)
     log.info("ingest is running")
     ingest.run()

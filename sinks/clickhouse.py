@@ -134,4 +134,5 @@ def _short(error: BaseException | None) -> str:
     return str(error).strip().splitlines()[0][:300] if error and str(error).strip() else repr(error)
 
 
-logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)  # it logs what it also raises
+for _raises_too in ("clickhouse_connect", "urllib3"):  # they log what they also raise
+    logging.getLogger(_raises_too).setLevel(logging.CRITICAL)

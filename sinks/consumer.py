@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from time import monotonic
 from typing import Any, Final
@@ -12,6 +13,8 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from schemas.errors import TopicError
 
 log: Final = structlog.get_logger(__name__)
+MAX_BATCH_BYTES: Final = 64 << 20
+"""A batch ends when it holds this much, so that large messages do not fill the memory."""
 
 _MEMBERSHIP_LOST: Final = {
     KafkaError.ILLEGAL_GENERATION,
@@ -35,7 +38,10 @@ class BatchConsumer:
         self, config: Mapping[str, Any], topics: Sequence[str], *, max_messages: int, max_wait: float
     ) -> None:
         """`max_messages` and `max_wait` (seconds) end a batch, whichever comes first."""
-        self._consumer = Consumer({**config, "enable.auto.commit": False, "enable.auto.offset.store": False})
+        self._consumer = Consumer(
+            {**config, "enable.auto.commit": False, "enable.auto.offset.store": False},
+            logger=logging.getLogger("librdkafka"),
+        )
         self._topics = list(topics)
         self._max_messages = max_messages
         self._max_wait = max_wait
@@ -47,9 +53,15 @@ class BatchConsumer:
         """The next messages; an empty list when none came in time. Raises TopicError, KafkaException."""
         messages, self._early = self._early, []
         deadline = monotonic() + self._max_wait
-        while (left := deadline - monotonic()) > 0 and len(messages) < self._max_messages:
+        size = 0
+        while (
+            (left := deadline - monotonic()) > 0
+            and len(messages) < self._max_messages
+            and size < MAX_BATCH_BYTES
+        ):
             came = self._consumer.consume(self._max_messages - len(messages), timeout=min(left, 0.1))
             for message in came:
+                size += len(message.value() or b"")
                 self._sort(message, messages)
             if messages and not came:
                 break  # the topic is quiet: what is there should not wait
