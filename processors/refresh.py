@@ -19,7 +19,6 @@ from schemas.events import ATTENDEE_TYPES, TYPES
 from sinks.clickhouse import WRITE_SETTINGS, execute
 
 Item = TypeVar("Item")
-BUCKET_SECONDS: Final = 900
 CHUNK: Final = 5000
 LOOK_MARGIN: Final = timedelta(minutes=10)
 """An insert gets its `inserted_at` when it starts and can be read when it ends."""

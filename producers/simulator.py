@@ -20,9 +20,8 @@ from typing import BinaryIO, Final
 from producers.story.pictures import burst
 from producers.story.stage import Actor, Stage, Step, gallery_id, milliseconds
 from producers.story.visitors import begin, visit
-from schemas.errors import InvalidEvent
 from schemas.events import Event
-from schemas.wire import decode, encode
+from schemas.wire import encode
 
 SIMULATED: Final = "sim://"
 """How the uri of everything simulated begins."""
@@ -155,17 +154,6 @@ def write_lines(events: Iterable[Event], file: BinaryIO) -> int:
     for count, event in enumerate(events, start=1):  # noqa: B007 - the count is what is wanted
         file.write(encode(event) + b"\n")
     return count
-
-
-def read_lines(file: BinaryIO) -> Iterator[Event]:
-    """The events of a file of lines; empty lines are skipped. InvalidEvent names the line in a note."""
-    for number, line in enumerate(file, start=1):
-        if line.strip():
-            try:
-                yield decode(line)
-            except InvalidEvent as invalid:
-                invalid.add_note(f"line {number}")
-                raise
 
 
 def _stage(simulation: Simulation, number: int) -> Stage:
