@@ -11,9 +11,9 @@ from uuid import uuid5
 
 from clickhouse_connect.driver.client import Client
 from database import Record, touched
-from grafana_macros import Variable, Window, expand
 
 from grafana.__main__ import rendered
+from grafana.macros import Variable, Window, expand
 from processors.refresh import look, refresh
 from producers.simulator import Simulation, events
 from schemas.events import Event

@@ -17,10 +17,10 @@ import yaml
 from clickhouse_connect.driver.client import Client
 from database import load, prepare
 from grafana_answers import HOSTILE, PANELS, START, life, tell
-from grafana_macros import Window, plugin
 from oracle import Oracle
 from stack import ClickHouse
 
+from grafana.macros import Window, plugin
 from producers.simulator import Simulation, events
 from schemas.events import Event, PhotoUploaded
 

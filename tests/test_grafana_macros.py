@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from grafana_macros import Variable, Window, conditional_all, expand, interpolate, plugin, without_comments
+
+from grafana.macros import Variable, Window, conditional_all, expand, interpolate, plugin, without_comments
 
 START = datetime(2026, 6, 12, tzinfo=UTC)
 HOUR = Window(START, START + timedelta(hours=1, milliseconds=-1), interval=60)
