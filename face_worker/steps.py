@@ -16,8 +16,9 @@ from uuid import UUID
 
 import numpy as np
 
-from face_worker.clusters import NOBODY, Grouping, Recipe, centroids, group, keep_ids
+from face_worker.clusters import NOBODY, Recipe, centroids, group
 from face_worker.faces import Face
+from face_worker.group_ids import Grouping, keep_ids
 from face_worker.matcher import Match, Thresholds, decide
 from schemas.events import (
     Event,
