@@ -49,7 +49,7 @@ typecheck: install  ## mypy, strict
 	$(BIN)/mypy
 
 test: install  ## every test; ARGS="-k name" narrows it
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
 
 bench: install  ## events per second, latency and memory, as ratios to plain clients
 	$(BIN)/python tests/benchmarks/pipeline.py $(ARGS)
