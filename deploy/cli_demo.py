@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from deploy import console
+from deploy.cli_stack import Broker, broker_settings
 
 
 def demo(
@@ -22,6 +23,7 @@ def demo(
     attendees: Annotated[int, typer.Option(min=1, help="People at the simulated event.")] = 200,
     days: Annotated[int, typer.Option(min=1, help="Days of the event.")] = 3,
     galleries: Annotated[int, typer.Option(min=1, help="Simulated events.")] = 1,
+    broker: Broker = None,
     stay: Annotated[
         bool, typer.Option("--stay/--exit", help="Stay up with live events, or stop after the report.")
     ] = True,
@@ -34,6 +36,7 @@ def demo(
     gallery demo
     gallery demo --photos ~/Pictures/party --selfie ~/Pictures/me.jpg
     gallery demo --galleries 3 --attendees 500 --exit
+    gallery demo --broker kafka
     """
     from rich.console import Console  # noqa: PLC0415 - `gallery --help` does without
 
@@ -47,4 +50,4 @@ def demo(
         selfies=tuple(selfie or ()),
         stay=stay,
     )
-    run(console.settings(), plan, Console())
+    run(console.settings(**broker_settings(broker)), plan, Console())

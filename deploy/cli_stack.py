@@ -14,22 +14,23 @@ import typer
 from deploy import console
 from schemas.errors import SetupError
 
+Broker = Annotated[
+    str | None,
+    typer.Option(
+        help="`tansu`, the embedded broker, which forgets everything when it stops; `kafka`, Apache Kafka "
+        "(needs Java 17 and Maven), which keeps it; or HOST:PORT of a Kafka broker that runs already.",
+        show_default="GALLERY_BROKER, tansu unless set",
+    ),
+]
 Workers = Annotated[
     str,
     typer.Option(help="Workers to run, separated by commas; `none` for broker and database alone."),
 ]
-_EMBEDDED: Final = "tansu"
+_OWN: Final = ("tansu", "kafka")
 
 
 def up(
-    broker: Annotated[
-        str | None,
-        typer.Option(
-            help="`tansu`, the embedded broker, which forgets everything when it stops, or HOST:PORT of a "
-            "Kafka broker that runs already.",
-            show_default="GALLERY_BROKER, tansu unless set",
-        ),
-    ] = None,
+    broker: Broker = None,
     workers: Workers = "ingest,refresh",
     foreground: Annotated[
         bool, typer.Option("--foreground", help="Stay and log here; Ctrl-C stops everything.")
@@ -43,19 +44,22 @@ def up(
     \b
     gallery up
     gallery up --foreground
+    gallery up --broker kafka
     gallery up --broker kafka.example.org:9092
     GALLERY_CLICKHOUSE_PORT=18123 gallery up
     """
     from deploy import local  # noqa: PLC0415 - `gallery --help` does without
 
-    settings = console.settings(**_broker(broker))
+    settings = console.settings(**broker_settings(broker))
+    if remark := local.first_fetch(settings):
+        console.note(remark)
     names = [] if workers == "none" else [name.strip() for name in workers.split(",") if name.strip()]
     if foreground:
         local.refuse_second(settings.folder)
         local.supervise(settings, names)
         return
     local.up(settings, names, local.telling(console.note))
-    console.say(_where(console.settings(**_broker(broker))))
+    console.say(_where(console.settings(**broker_settings(broker))))
 
 
 def down() -> None:
@@ -163,14 +167,17 @@ def show_settings(
         console.fail(f"{name} is set and is no setting: misspelled?")
 
 
-def _broker(broker: str | None) -> dict[str, Any]:
+def broker_settings(broker: str | None) -> dict[str, Any]:
+    """What --broker says, as settings. Raises SetupError."""
     if broker is None:
         return {}
-    if broker == _EMBEDDED:
-        return {"broker": _EMBEDDED}
+    if broker in _OWN:
+        return {"broker": broker}
     host, _, port = broker.rpartition(":")
     if not (host and port.isdigit() and Path(broker).name == broker):
-        raise SetupError(f"--broker is `tansu` or HOST:PORT of a Kafka broker that runs, not {broker!r}")
+        raise SetupError(
+            f"--broker is `tansu`, `kafka` or HOST:PORT of a Kafka broker that runs, not {broker!r}"
+        )
     return {"broker": "external", "kafka_bootstrap": broker}
 
 

@@ -68,6 +68,8 @@ def run(settings: Settings, plan: Plan, console: Console) -> None:
         if not selfie.is_file():
             raise SetupError(f"there is no selfie {selfie}")
     workers = [*local.DEFAULT_WORKERS, *(["faces"] if pictures or plan.selfies else [])]
+    if remark := local.first_fetch(settings):
+        console.print(remark, highlight=False)
     console.print("Starting broker, ClickHouse engine and workers ...")
     local.up(settings, workers, local.telling(console.print))
     try:

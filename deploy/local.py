@@ -20,6 +20,7 @@ from typing import Any, Final
 
 from pydantic import SecretStr
 
+from deploy import apache_kafka
 from deploy.brokers import tansu_command
 from deploy.processes import end, free_port, http_answers, port_answers
 from deploy.settings import Settings, environment, load_settings
@@ -73,7 +74,7 @@ def supervise(settings: Settings, workers: Sequence[str] = DEFAULT_WORKERS) -> N
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: stopping.set())
-    if settings.broker != "tansu":
+    if settings.broker == "external":
         create_topics(settings)
     if settings.clickhouse != "chdb":
         migrate(settings)
@@ -176,18 +177,8 @@ def components(settings: Settings, workers: Sequence[str] = DEFAULT_WORKERS) -> 
     """
     parts: list[Component] = []
     child = environment(settings)
-    if settings.broker == "tansu":
-        host, port = _own_address(settings.kafka_bootstrap)
-        parts.append(
-            Component(
-                "broker",
-                tuple(tansu_command(port, host)),
-                child,
-                ready=lambda: port_answers(host, port),
-                listens=((host, port),),
-                prepare=lambda: create_topics(settings),  # it forgets them with everything else
-            )
-        )
+    if settings.broker != "external":
+        parts.append(_broker(settings, child))
     if settings.clickhouse == "chdb":
         if find_spec("chdb") is None:
             raise SetupError("the embedded database is not installed: pip install 'gallery-analytics[local]'")
@@ -211,6 +202,38 @@ def components(settings: Settings, workers: Sequence[str] = DEFAULT_WORKERS) -> 
             )
         )
     return parts + [_worker(name, settings) for name in workers]
+
+
+def _broker(settings: Settings, child: Mapping[str, str]) -> Component:
+    host, port = _own_address(settings.kafka_bootstrap)
+    if settings.broker == "kafka":
+        argv = apache_kafka.command(
+            settings.folder / "kafka",
+            settings.cache,
+            host=host,
+            port=port,
+            session_ms=settings.profile.session_timeout_ms,
+        )
+    else:
+        argv = tansu_command(port, host)
+    return Component(
+        "broker",
+        tuple(argv),
+        child,
+        ready=lambda: port_answers(host, port),
+        listens=((host, port),),
+        prepare=lambda: create_topics(settings),  # the embedded one forgets them with everything else
+        # Apache Kafka is fetched at its first start, and after a kill it reads its messages again.
+        start_seconds=300.0 if settings.broker == "kafka" else 60.0,
+        stop_seconds=40.0 if settings.broker == "kafka" else 20.0,
+    )
+
+
+def first_fetch(settings: Settings) -> str | None:
+    """What a person should know before they wait: that Apache Kafka has to be fetched first."""
+    if settings.broker == "kafka" and not apache_kafka.jars(settings.cache).is_dir():
+        return f"Maven fetches Apache Kafka {apache_kafka.VERSION} into {settings.cache} first, about 45 MB"
+    return None
 
 
 def _worker(name: str, settings: Settings) -> Component:

@@ -47,7 +47,7 @@ class Settings(BaseSettings):
     broker: BrokerKind = Field(
         "tansu",
         description="Kind of Kafka broker: `tansu` (embedded, keeps nothing over a restart), `kafka` "
-        "(Apache Kafka 4 with one node) or `external` (any other Kafka cluster)",
+        "(Apache Kafka 4 with one node; `gallery up` starts it) or `external` (any other Kafka cluster)",
     )
     kafka_bootstrap: Servers = Field(
         "127.0.0.1:9092", description="Addresses of brokers, HOST:PORT separated by commas"
@@ -61,6 +61,12 @@ class Settings(BaseSettings):
         default_factory=dict,
         description="Further options of librdkafka as a JSON object, for security above all: "
         '`{"security.protocol": "SASL_SSL", "sasl.mechanism": "PLAIN", ...}`',
+    )
+
+    kafka_cache: Path | None = Field(
+        None,
+        description="Folder for the jars of Apache Kafka, which Maven fetches once; without it "
+        "`~/.cache/gallery-analytics`",
     )
 
     clickhouse: Literal["chdb", "server"] = Field(
@@ -115,7 +121,8 @@ class Settings(BaseSettings):
     )
 
     folder: Path = Field(
-        Path(".gallery"), description="Folder of the embedded stack: its tables, logs and passwords"
+        Path(".gallery"),
+        description="Folder of the local stack: its tables, messages (Apache Kafka's), logs and passwords",
     )
     health_host: str = Field("127.0.0.1", description="Address of a worker's /live and /ready")
     health_port: Annotated[int, Field(ge=0, le=65535)] = Field(
@@ -133,6 +140,11 @@ class Settings(BaseSettings):
         if self.kafka_group_protocol is None:
             return profile
         return replace(profile, group_protocol=self.kafka_group_protocol)
+
+    @property
+    def cache(self) -> Path:
+        """Folder for what is fetched once."""
+        return self.kafka_cache or Path.home() / ".cache" / "gallery-analytics"
 
     def consumer(self, group: str) -> dict[str, Any]:
         """Configuration of a confluent-kafka Consumer in `group`. Holds secrets: do not log it."""

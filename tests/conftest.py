@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 from clickhouse_connect.driver.client import Client
-from stack import Broker, ClickHouse, free_port
+from stack import Broker, ClickHouse, free_port, missing_for_kafka
 
 from deploy.brokers import PROFILES
 
@@ -26,6 +26,30 @@ def broker() -> Iterator[Broker]:
 def own_broker() -> Iterator[Broker]:
     """A broker for one test, empty and not yet started."""
     own = Broker(PROFILES["tansu"], free_port())
+    yield own
+    own.kill()
+
+
+@pytest.fixture(scope="session")
+def needs_kafka() -> None:
+    """Skips where Apache Kafka cannot be run: it needs Java, and Maven the first time."""
+    if reason := missing_for_kafka():
+        pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def kafka(needs_kafka: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """One Apache Kafka for all tests: use topics and groups of your own (`unique`)."""
+    shared = Broker(PROFILES["kafka"], free_port(), tmp_path_factory.mktemp("kafka"))
+    shared.start()
+    yield shared
+    shared.kill()
+
+
+@pytest.fixture
+def own_kafka(needs_kafka: None, tmp_path: Path) -> Iterator[Broker]:
+    """An Apache Kafka for one test, empty and not yet started; `kill` and `start` keep its messages."""
+    own = Broker(PROFILES["kafka"], free_port(), tmp_path / "kafka")
     yield own
     own.kill()
 

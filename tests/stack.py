@@ -12,7 +12,10 @@ from pathlib import Path
 
 from clickhouse_connect.driver.client import Client
 
+from deploy import apache_kafka
 from deploy.brokers import BrokerProfile, tansu_command
+from deploy.settings import load_settings
+from schemas.errors import SetupError
 from sinks.clickhouse import Target, connect
 
 
@@ -37,27 +40,52 @@ def wait_for_port(port: int, process: subprocess.Popen[bytes], timeout: float = 
 
 @dataclass
 class Broker:
-    """An embedded broker that a test may kill and start again on the same port (it forgets all)."""
+    """A broker that a test may kill and start again on the same port.
+
+    The embedded one forgets all then; Apache Kafka (profile "kafka") keeps it in `folder`.
+    """
 
     profile: BrokerProfile
     port: int
+    folder: Path = Path()
     process: subprocess.Popen[bytes] | None = None
 
     @property
     def bootstrap(self) -> str:
         return f"127.0.0.1:{self.port}"
 
-    def start(self) -> None:
-        self.process = subprocess.Popen(
-            tansu_command(self.port), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    @property
+    def command(self) -> list[str]:
+        if self.profile.kind == "tansu":
+            return tansu_command(self.port)
+        return apache_kafka.command(
+            self.folder,
+            load_settings().cache,
+            host="127.0.0.1",
+            port=self.port,
+            session_ms=self.profile.session_timeout_ms,
         )
-        wait_for_port(self.port, self.process)
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(self.command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        wait_for_port(self.port, self.process, timeout=30 if self.profile.kind == "tansu" else 240)
 
     def kill(self) -> None:
+        """As a power cut would."""
         if self.process is not None:
             self.process.kill()
             self.process.wait()
             self.process = None
+
+
+def missing_for_kafka() -> str | None:
+    """Why Apache Kafka cannot be run here; None when it can."""
+    try:
+        apache_kafka.require_java()
+        apache_kafka.require_jars(load_settings().cache)
+    except SetupError as error:
+        return str(error)
+    return None
 
 
 @dataclass

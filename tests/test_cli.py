@@ -206,8 +206,8 @@ def test_nothing_runs(gallery: Gallery) -> None:
     assert (result.code, "nothing ran yet" in result.error) == (1, True)
 
 
-@pytest.mark.parametrize("broker", ["kafka", "rabbit:", "http://h:1", ":9092"])
-def test_a_broker_is_tansu_or_an_address(gallery: Gallery, broker: str) -> None:
+@pytest.mark.parametrize("broker", ["kafkaesque", "rabbit:", "http://h:1", ":9092"])
+def test_a_broker_is_a_known_one_or_an_address(gallery: Gallery, broker: str) -> None:
     result = gallery("up", "--broker", broker)
     assert (result.code, "HOST:PORT" in result.error) == (1, True)
 

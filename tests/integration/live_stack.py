@@ -141,8 +141,11 @@ class Live:
 
 
 @contextmanager
-def running(folder: Path, **variables: str) -> Iterator[Live]:
-    """A stack of its own, brought up by `gallery up` and taken down by `gallery down`."""
+def running(folder: Path, *options: str, **variables: str) -> Iterator[Live]:
+    """A stack of its own, brought up by `gallery up` with `options` and taken down by `gallery down`.
+
+    With GALLERY_BROKER="kafka" it runs on Apache Kafka: ask for the fixture `needs_kafka` first.
+    """
     own = {
         "GALLERY_FOLDER": str(folder / "gallery"),
         "GALLERY_KAFKA_BOOTSTRAP": f"127.0.0.1:{free_port()}",
@@ -154,7 +157,7 @@ def running(folder: Path, **variables: str) -> Iterator[Live]:
     }
     live = Live(folder, {**own, **variables})
     try:
-        live.gallery("up")
+        live.gallery("up", *options)
         yield Live(folder / "gallery", live.variables)
     finally:
         live.gallery("down")
