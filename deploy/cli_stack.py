@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -31,12 +32,15 @@ _OWN: Final = ("tansu", "kafka")
 
 def up(
     broker: Broker = None,
-    workers: Workers = "ingest,refresh",
+    workers: Workers = "ingest,refresh,viewer",
+    viewer: Annotated[
+        bool, typer.Option("--viewer/--no-viewer", help="The dashboards in a browser, at 127.0.0.1:3000.")
+    ] = True,
     foreground: Annotated[
         bool, typer.Option("--foreground", help="Stay and log here; Ctrl-C stops everything.")
     ] = False,
 ) -> None:
-    """Start the stack on this machine: broker, database and workers.
+    """Start the stack on this machine: broker, database, workers and viewer.
 
     Returns when everything works. What ends is started again. Tables, logs and passwords are in
     .gallery (GALLERY_FOLDER).
@@ -46,7 +50,7 @@ def up(
     gallery up --foreground
     gallery up --broker kafka
     gallery up --broker kafka.example.org:9092
-    GALLERY_CLICKHOUSE_PORT=18123 gallery up
+    GALLERY_CLICKHOUSE_PORT=18123 GALLERY_VIEWER_PORT=13000 gallery up
     """
     from deploy import local  # noqa: PLC0415 - `gallery --help` does without
 
@@ -54,12 +58,14 @@ def up(
     if remark := local.first_fetch(settings):
         console.note(remark)
     names = [] if workers == "none" else [name.strip() for name in workers.split(",") if name.strip()]
+    if not viewer:
+        names = [name for name in names if name != "viewer"]
     if foreground:
         local.refuse_second(settings.folder)
         local.supervise(settings, names)
         return
     local.up(settings, names, local.telling(console.note))
-    console.say(_where(console.settings(**broker_settings(broker))))
+    console.say(_where(console.settings(**broker_settings(broker)), names))
 
 
 def down() -> None:
@@ -98,7 +104,7 @@ def status() -> None:
     if not state.supervisor.alive:
         console.fail("the supervisor was killed, nothing is started again: `gallery down`, then `gallery up`")
         raise typer.Exit(1)
-    console.say(_where(settings))
+    console.say(_where(settings, [one.name for one in state.components]))
     if state.phase != "running" or any(row[1] != "works" for row in rows):
         raise typer.Exit(1)
 
@@ -181,10 +187,13 @@ def broker_settings(broker: str | None) -> dict[str, Any]:
     return {"broker": "external", "kafka_bootstrap": broker}
 
 
-def _where(settings: Any) -> str:
+def _where(settings: Any, parts: Sequence[str]) -> str:
+    from deploy.viewer_page import whereabouts  # noqa: PLC0415
+
     return "\n".join(
         (
             "",
+            *([f"Dashboards  {whereabouts(settings)}"] if "viewer" in parts else []),
             f"Kafka       {settings.kafka_bootstrap} ({settings.broker})",
             f"ClickHouse  http://{settings.clickhouse_host}:{settings.clickhouse_port}, database "
             f"{settings.clickhouse_database}, users {settings.clickhouse_user} and {settings.reader_user} "

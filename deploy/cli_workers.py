@@ -1,9 +1,12 @@
-"""gallery ingest, refresh, faces: the workers. Each runs until SIGTERM; scale by starting more of them."""
+"""gallery ingest, refresh, faces, viewer: the workers. Each runs until SIGTERM."""
 
 # ruff: noqa: D301 - click reads \b itself: the lines below it stay lines
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 from deploy import console
+from schemas.errors import SetupError
 
 
 def ingest() -> None:
@@ -41,3 +44,20 @@ def faces() -> None:
     from deploy.faces import run_faces  # noqa: PLC0415
 
     run_faces(console.settings())
+
+
+def viewer() -> None:
+    """Dashboards in a browser, without a Grafana server. Runs until SIGTERM.
+
+    Needs the extra `local`, and the page that `make viewer` builds. It has no login: it listens on
+    127.0.0.1:3000 unless told otherwise (GALLERY_VIEWER_HOST, GALLERY_VIEWER_PORT).
+
+    \b
+    gallery viewer
+    GALLERY_VIEWER_PORT=3001 gallery viewer
+    """
+    if find_spec("starlette") is None:
+        raise SetupError("the viewer is not installed: pip install 'gallery-analytics[local]'")
+    from deploy.viewer import run_viewer  # noqa: PLC0415
+
+    run_viewer(console.settings())

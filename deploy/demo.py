@@ -24,6 +24,7 @@ from rich.table import Table as Grid
 from deploy import local
 from deploy.report import percent, show
 from deploy.settings import Settings
+from deploy.viewer_page import whereabouts
 from deploy.workers import target
 from processors.refresh import behind
 from producers import Publisher, simulator
@@ -70,7 +71,7 @@ def run(settings: Settings, plan: Plan, console: Console) -> None:
     workers = [*local.DEFAULT_WORKERS, *(["faces"] if pictures or plan.selfies else [])]
     if remark := local.first_fetch(settings):
         console.print(remark, highlight=False)
-    console.print("Starting broker, ClickHouse engine and workers ...")
+    console.print("Starting broker, ClickHouse engine, workers and viewer ...")
     local.up(settings, workers, local.telling(console.print))
     try:
         _show(local.connected(settings), plan, pictures, console)
@@ -291,6 +292,8 @@ def _pulse(client: Client, galleries: Sequence[str], begun: datetime, number: in
 def _addresses(settings: Settings, gallery: str, console: Console) -> None:
     password = settings.reader_password.get_secret_value() if settings.reader_password else ""
     url = f"http://{settings.clickhouse_host}:{settings.clickhouse_port}"
+    console.rule("[bold]Look at it")
+    console.print(f"Dashboards  {whereabouts(settings)}", "", highlight=False, soft_wrap=True)
     console.rule("[bold]Ask it yourself")
     console.print(
         f"Kafka       {settings.kafka_bootstrap}\n"

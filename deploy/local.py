@@ -47,6 +47,8 @@ _CONNECTION: Final = (
     "clickhouse_database",
     "clickhouse_user",
     "reader_user",
+    "viewer_host",
+    "viewer_port",
 )
 
 
@@ -54,13 +56,14 @@ WORKERS: Final[Mapping[str, tuple[str, ...]]] = {
     "ingest": ("ingest",),
     "refresh": ("refresh",),
     "faces": ("faces",),
+    "viewer": ("viewer",),
 }
 """Name → arguments of `gallery`: commands that run until SIGTERM and answer /ready on GALLERY_HEALTH_PORT."""
 
 BIOMETRIC: Final = frozenset({"faces", "face_steps"})
 """Tables of the face worker: nobody reads them for a dashboard."""
 
-DEFAULT_WORKERS: Final = ("ingest", "refresh")
+DEFAULT_WORKERS: Final = ("ingest", "refresh", "viewer")
 
 
 def supervise(settings: Settings, workers: Sequence[str] = DEFAULT_WORKERS) -> None:
@@ -241,12 +244,13 @@ def _worker(name: str, settings: Settings) -> Component:
         raise SetupError(f"there is no worker {name!r}: choose among {', '.join(WORKERS)}")
     port = free_port(settings.health_host)
     own = _for_files(settings).model_copy(update={"health_port": port})
+    page = ((settings.viewer_host, settings.viewer_port),) if name == "viewer" else ()
     return Component(
         name,
         (sys.executable, "-m", "deploy.cli", *WORKERS[name]),
         environment(own),
         ready=lambda: http_answers(f"http://{settings.health_host}:{port}/ready"),
-        listens=((settings.health_host, port),),
+        listens=(*page, (settings.health_host, port)),
         start_seconds=_WORKER_SECONDS.get(name, 60.0),
     )
 

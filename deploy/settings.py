@@ -120,6 +120,20 @@ class Settings(BaseSettings):
         0.05, ge=0, description="How much nearer than the runner-up a match has to be"
     )
 
+    viewer_host: str = Field(
+        "127.0.0.1",
+        description="Address that the viewer listens on. It has no login: who reaches it reads every gallery",
+    )
+    viewer_port: Port = Field(3000, description="Port of the viewer")
+    viewer_hosts: str = Field(
+        "",
+        description="Further names under which browsers may ask the viewer, separated by commas: that of a "
+        "reverse proxy, say",
+    )
+    viewer_max_seconds: float = Field(30.0, gt=0, le=600, description="Longest query of the viewer")
+    viewer_max_rows: int = Field(100_000, ge=1000, description="Most rows in an answer of the viewer")
+    viewer_max_megabytes: int = Field(64, ge=1, description="Largest answer of the viewer, in MB")
+
     folder: Path = Field(
         Path(".gallery"),
         description="Folder of the local stack: its tables, messages (Apache Kafka's), logs and passwords",

@@ -150,6 +150,7 @@ def running(folder: Path, *options: str, **variables: str) -> Iterator[Live]:
         "GALLERY_FOLDER": str(folder / "gallery"),
         "GALLERY_KAFKA_BOOTSTRAP": f"127.0.0.1:{free_port()}",
         "GALLERY_CLICKHOUSE_PORT": str(free_port()),
+        "GALLERY_VIEWER_PORT": str(free_port()),
         # Looks at start only: between them, changes have to do it.
         "GALLERY_REFRESH_LOOK_EVERY": "3600",
         "GALLERY_INGEST_BATCH": "500",
