@@ -67,7 +67,8 @@ FORMATS: Final[Mapping[str, Callable[[Variable], str]]] = {
     ),
     "text": lambda variable: " + ".join(variable.values),
     "queryparam": lambda variable: "&".join(
-        f"var-{variable.name}={quote(v)}" for v in ([ALL] if variable.everything else variable.values)
+        f"var-{variable.name}={quote(v, safe='')}"
+        for v in ([ALL] if variable.everything else variable.values)
     ),
     "glob": lambda variable: (
         variable.values[0] if len(variable.values) == 1 else "{" + ",".join(variable.values) + "}"
