@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -123,7 +123,7 @@ async def _no_such_call(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 class _Page(StaticFiles):
-    """The built page: files with a hash in their name for ever, any other path is the page itself."""
+    """The built page: files with a hash in their name for ever, any path that is no file is the page itself."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(directory=folder, check_dir=False)
@@ -137,7 +137,7 @@ class _Page(StaticFiles):
         try:
             response = await super().get_response(path, scope)
         except HTTPException as error:
-            if error.status_code != 404 or hashed:
+            if error.status_code != 404 or PurePath(path).suffix:
                 raise
             if not built(self._folder):
                 return HTMLResponse(_NOT_BUILT, 503, headers={"cache-control": "no-store"})

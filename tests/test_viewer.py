@@ -245,6 +245,7 @@ def test_files_with_a_hash_are_kept_and_the_page_is_asked_for_anew(viewer: Viewe
     again = viewer("GET", "/", headers={"If-None-Match": viewer("GET", "/").headers["etag"]})
     assert (again.status, again.body) == (304, b"")
     assert viewer("GET", "/assets/gone.js").status == 404
+    assert viewer("GET", "/build/img/icons/gone.svg").status == 404
     assert viewer("GET", "/api/nothing").json["error"] == "there is no GET /api/nothing"
     assert b"[project]" not in viewer("GET", "/..%2f..%2fpyproject.toml").body
 
