@@ -45,26 +45,26 @@ class BatchConsumer:
         self._topics = list(topics)
         self._max_messages = max_messages
         self._max_wait = max_wait
-        self._early: list[Message] = []
+        self._read: list[Message] = []  # what the next batch holds so far
         self.assigned = False
         self._consumer.subscribe(self._topics, on_assign=self._on_assign, on_revoke=self._on_revoke)
 
     def batch(self) -> list[Message]:
         """The next messages; an empty list when none came in time. Raises TopicError, KafkaException."""
-        messages, self._early = self._early, []
         deadline = monotonic() + self._max_wait
         size = 0
         while (
             (left := deadline - monotonic()) > 0
-            and len(messages) < self._max_messages
+            and len(self._read) < self._max_messages
             and size < MAX_BATCH_BYTES
         ):
-            came = self._consumer.consume(self._max_messages - len(messages), timeout=min(left, 0.1))
+            came = self._consumer.consume(self._max_messages - len(self._read), timeout=min(left, 0.1))
             for message in came:
                 size += len(message.value() or b"")
-                self._sort(message, messages)
-            if messages and not came:
+                self._keep(message)
+            if self._read and not came:
                 break  # the topic is quiet: what is there should not wait
+        messages, self._read = self._read, []
         return messages
 
     def keep_alive(self, seconds: float) -> None:
@@ -77,21 +77,21 @@ class BatchConsumer:
         while (left := deadline - monotonic()) > 0:
             self._consumer.pause(self._consumer.assignment())
             if (message := self._consumer.poll(min(left, 0.5))) is not None:
-                self._sort(message, self._early)
+                self._keep(message)
         self._consumer.resume(self._consumer.assignment())
 
     def commit(self, messages: Iterable[Message]) -> None:
         """Commit what comes behind `messages`, and wait for the answer.
 
-        When the membership is lost, the messages come again, at whoever has their partitions now.
+        When the membership is lost, the messages come again, at whoever has their partitions now. So do
+        those of a partition that went to somebody else meanwhile, who may have committed more of it.
         """
         following: dict[tuple[str, int], int] = {}
         for message in messages:
-            key = (str(message.topic()), _number(message.partition()))
-            following[key] = max(following.get(key, 0), _number(message.offset()) + 1)
-        offsets = [
-            TopicPartition(topic, partition, offset) for (topic, partition), offset in following.items()
-        ]
+            place = _place(message)
+            following[place] = max(following.get(place, 0), _number(message.offset()) + 1)
+        own = {(part.topic, part.partition) for part in self._consumer.assignment()}
+        offsets = [TopicPartition(*place, offset) for place, offset in following.items() if place in own]
         if not offsets:
             return
         try:
@@ -106,11 +106,11 @@ class BatchConsumer:
         """Leave the group at once, so that others take over without waiting."""
         self._consumer.close()
 
-    def _sort(self, message: Message, good: list[Message]) -> None:
+    def _keep(self, message: Message) -> None:
         if error := message.error():
             self._judge(error)
         else:
-            good.append(message)
+            self._read.append(message)
 
     def _judge(self, error: KafkaError) -> None:
         if error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
@@ -124,7 +124,15 @@ class BatchConsumer:
         log.info("partitions assigned", partitions=_names(partitions))
 
     def _on_revoke(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        # What was read of them comes again from the last commit on, here or elsewhere. Kept, it would stand
+        # before messages that come before it, and a commit of it would speak for those too.
+        gone = {(part.topic, part.partition) for part in partitions}
+        self._read = [message for message in self._read if _place(message) not in gone]
         log.info("partitions revoked", partitions=_names(partitions))
+
+
+def _place(message: Message) -> tuple[str, int]:
+    return str(message.topic()), _number(message.partition())
 
 
 def _number(value: int | None) -> int:
