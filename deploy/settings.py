@@ -134,6 +134,15 @@ class Settings(BaseSettings):
     viewer_max_rows: int = Field(100_000, ge=1000, description="Most rows in an answer of the viewer")
     viewer_max_megabytes: int = Field(64, ge=1, description="Largest answer of the viewer, in MB")
 
+    grafana_url: str | None = Field(
+        None,
+        description="Address of the Grafana that `gallery dashboards push` brings the dashboards to, such as "
+        "`https://grafana.example.com`",
+    )
+    grafana_token: SecretStr | None = Field(
+        None, description="Token of a service account there: role Editor, or Admin to add the data source"
+    )
+
     folder: Path = Field(
         Path(".gallery"),
         description="Folder of the local stack: its tables, messages (Apache Kafka's), logs and passwords",

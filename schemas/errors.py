@@ -4,10 +4,11 @@ GalleryError
 ├── InvalidEvent            bytes that are no event; they go to the dead letters, the rest goes on
 ├── Backpressure            the receiver is full: wait `retry_after` seconds and send again
 ├── PublishError            an event that was handed over did not reach the topic
-├── Unavailable             Kafka or ClickHouse is away; what was being done is tried again
+├── Unavailable             Kafka, ClickHouse or Grafana is away; workers try again what they were doing
 ├── TopicError              a topic is missing or differs from the catalogue
 ├── SchemaError             a published form of an event would change; that takes a new version
 ├── MigrationError          the database and the migration files do not fit together
+├── GrafanaError            a Grafana refuses what it was asked, or cannot show the dashboards
 ├── TooManyDeadLetters      ingest stopped itself: this looks like a bad deploy, not like bad events
 └── SetupError              this machine lacks something: a port, a folder, a file, an extra
 """
@@ -61,7 +62,7 @@ class PublishError(GalleryError):
 
 
 class Unavailable(GalleryError):  # noqa: N818 - a state of the other side
-    """A broker or a database does not answer."""
+    """A broker, a database or a Grafana does not answer."""
 
 
 class TopicError(GalleryError):
@@ -74,6 +75,10 @@ class SchemaError(GalleryError):
 
 class MigrationError(GalleryError):
     """A migration file changed after it was applied, is missing, or failed."""
+
+
+class GrafanaError(GalleryError):
+    """A Grafana refuses what it was asked: wrong token, missing permission, too old, no plugin."""
 
 
 class TooManyDeadLetters(GalleryError):  # noqa: N818 - it says what happened
