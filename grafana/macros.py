@@ -62,8 +62,10 @@ FORMATS: Final[Mapping[str, Callable[[Variable], str]]] = {
     "sqlstring": lambda variable: ",".join("'" + v.replace("'", "''") + "'" for v in variable.values),
     "pipe": lambda variable: "|".join(variable.values),
     "raw": lambda variable: ",".join(variable.values),
-    "json": lambda variable: json.dumps(
-        variable.value if isinstance(variable.value, str) else list(variable.value)
+    "json": lambda variable: (
+        variable.value
+        if isinstance(variable.value, str)
+        else json.dumps(list(variable.value), separators=(",", ":"), ensure_ascii=False)
     ),
     "text": lambda variable: " + ".join(variable.values),
     "queryparam": lambda variable: "&".join(
