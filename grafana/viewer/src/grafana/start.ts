@@ -1,0 +1,45 @@
+/** What @grafana/ui and @grafana/data expect to find in a page; to be called once, before anything is drawn. */
+import { cacheStore } from 'react-inlinesvg';
+import supported from '../../supported.json';
+import {
+  initPluginTranslations,
+  standardTransformers,
+  standardTransformersRegistry,
+  type TransformerRegistryItem,
+} from '.';
+
+declare global {
+  interface Window {
+    __grafana_public_path__?: string;
+  }
+}
+
+/** The icons in use, in the bundle: otherwise each would be a request. */
+const ICONS = import.meta.glob<string>(
+  '/node_modules/@grafana/ui/dist/public/img/icons/unicons/{adjust-circle,angle-down,angle-left,angle-right,angle-up,apps,arrow-down,arrow-up,calendar-alt,check,clock-nine,copy,ellipsis-v,exclamation-circle,exclamation-triangle,external-link-alt,history,import,info-circle,minus,question-circle,search,search-minus,sync,table,times,times-circle}.svg',
+  { query: '?raw', import: 'default', eager: true },
+);
+
+/** The transformations that the viewer offers, by their names in the JSON. */
+const TRANSFORMATIONS = Object.values(standardTransformers).filter(({ id }) =>
+  supported.transformations.includes(id),
+);
+
+export async function start(): Promise<void> {
+  window.__grafana_public_path__ = '/';
+  for (const [path, content] of Object.entries(ICONS)) {
+    const name = path.slice(path.lastIndexOf('/') + 1);
+    cacheStore.set(`/build/img/icons/unicons/${name}`, { content, status: 'loaded' });
+  }
+  standardTransformersRegistry.setInit(() =>
+    TRANSFORMATIONS.map(
+      (info) =>
+        ({
+          id: info.id,
+          name: info.name,
+          transformation: () => Promise.resolve(info),
+        }) as unknown as TransformerRegistryItem,
+    ),
+  );
+  await initPluginTranslations('viewer');
+}
