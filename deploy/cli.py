@@ -6,7 +6,17 @@ from typing import Annotated, Final
 
 import typer
 
-from deploy import cli_dashboards, cli_demo, cli_docs, cli_events, cli_stack, cli_store, cli_workers, console
+from deploy import (
+    cli_dashboards,
+    cli_dead_letters,
+    cli_demo,
+    cli_docs,
+    cli_events,
+    cli_stack,
+    cli_store,
+    cli_workers,
+    console,
+)
 
 app: Final = typer.Typer(
     name="gallery",
@@ -49,6 +59,7 @@ app.command()(cli_store.rebuild)
 app.command()(cli_store.verify)
 app.command()(cli_store.report)
 app.command()(cli_store.sql)
+app.add_typer(cli_dead_letters.dead_letters, name="dead-letters")
 app.add_typer(cli_dashboards.dashboards, name="dashboards")
 app.command()(cli_docs.queries)
 app.command()(cli_docs.docs)

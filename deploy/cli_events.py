@@ -81,7 +81,7 @@ def publish(
     invalid = 0
     with ExitStack() as stack:
         source = sys.stdin.buffer if str(file) == "-" else stack.enter_context(_open(file))
-        publisher = stack.enter_context(_publisher())
+        publisher = stack.enter_context(connected_publisher())
         counter = stack.enter_context(console.counting("lines"))
         for number, line in enumerate(counter.over(source), start=1):
             if not (content := line.strip(b"\r\n")).strip():
@@ -154,7 +154,7 @@ def simulate(
             target.flush()
             console.note(f"wrote {written:,} events")
             return
-        publisher = stack.enter_context(_publisher())
+        publisher = stack.enter_context(connected_publisher())
         try:
             publisher.publish_all(counter.over(told))
         except KeyboardInterrupt:  # the way to end --live
@@ -182,7 +182,7 @@ def _chain(past: Iterator[Event], future: Iterator[Event]) -> Iterator[Event]:
     yield from future
 
 
-def _publisher() -> Publisher:
+def connected_publisher() -> Publisher:
     """A Publisher on a broker that answers. Raises Unavailable."""
     from producers import Publisher  # noqa: PLC0415
 

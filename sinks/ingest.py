@@ -112,7 +112,8 @@ def read(records: Iterable[Record], *, now: datetime) -> Batch:
         raw = record.value() or b""
         try:
             event = decode(raw)
-            _check_place(event, topic, received)
+            _check_place(event, topic)
+            check_time(event, received)
         except InvalidEvent as error:
             batch.dead.append(DeadLetter(raw, error, received, topic, partition, offset))
             continue
@@ -299,7 +300,7 @@ def _headers(letter: DeadLetter) -> dict[str, str | bytes | None]:
     return {name: text.encode("utf-8", "replace") for name, text in values.items()}
 
 
-def _check_place(event: Event, topic: str, received: datetime) -> None:
+def _check_place(event: Event, topic: str) -> None:
     if topic in (EVENTS.name, ATTENDEES.name) and topic_of(event.type).name != topic:
         raise InvalidEvent(
             "wrong_topic",
@@ -307,6 +308,10 @@ def _check_place(event: Event, topic: str, received: datetime) -> None:
             field="type",
             producer=event.producer,
         )
+
+
+def check_time(event: Event, received: datetime) -> None:
+    """Raises InvalidEvent when an event is from the future of the moment at which it was received."""
     if event.occurred_at > received + FUTURE:
         raise InvalidEvent(
             "future",

@@ -22,7 +22,15 @@ from sinks.exports import Range
 from sinks.ingest import Batch, read, write
 
 RECEIVED: Final = datetime(2099, 1, 1, tzinfo=UTC)
-TABLES: Final = ("events", "attendees", "dead_letters", "conflicts", "looks", *(p.table for p in PROJECTIONS))
+TABLES: Final = (
+    "events",
+    "attendees",
+    "dead_letters",
+    "dead_letter_log",
+    "conflicts",
+    "looks",
+    *(p.table for p in PROJECTIONS),
+)
 EXTRAS: Final[dict[str, tuple[dict[str, Any], ...]]] = {
     "downloads_by_time": ({"step": "quarter"}, {"step": "hour"}, {"step": "day"}),
     "campaign_effects": ({"span": 86_400}, {"span": 5_000}),
