@@ -28,7 +28,7 @@ def docs(
     """
     from sinks.reference import reference  # noqa: PLC0415 - `gallery --help` does without
 
-    page = reference(connected_client(reader=True))
+    page = reference(connected_client())  # the reader may not see the tables of the face worker
     if out is None:
         console.say(page.rstrip("\n"))
         return

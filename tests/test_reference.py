@@ -56,6 +56,7 @@ def gallery(clickhouse_server: ClickHouse, database: Client, tmp_path_factory: p
             "GALLERY_CLICKHOUSE": "server",
             "GALLERY_CLICKHOUSE_PORT": str(clickhouse_server.port),
             "GALLERY_CLICKHOUSE_DATABASE": NAME,
+            "GALLERY_CLICKHOUSE_PASSWORD": clickhouse_server.target().password,
             "GALLERY_READER_PASSWORD": clickhouse_server.target(reader=True).password,
         }
         command = [sys.executable, "-m", "deploy.cli", *arguments]
