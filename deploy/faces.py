@@ -1,4 +1,4 @@
-"""The face worker's process: what `gallery faces` runs until it is told to stop."""
+"""The face worker's process: what `gallery faces run` runs until it is told to stop."""
 
 from __future__ import annotations
 
@@ -6,16 +6,20 @@ from typing import Final
 
 import structlog
 from clickhouse_connect.driver.client import Client
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # no stubs
 
-from deploy.health import serve
 from deploy.settings import Settings
 from deploy.topics import check_topics, require
-from deploy.workers import stop_on_signals, target
+from deploy.workers import serve_health, stop_on_signals, target
+from face_worker.answers import Answering
 from face_worker.clusters import Recipe
 from face_worker.embedder import DeepFaceEmbedder
+from face_worker.looking import Looking
 from face_worker.matcher import Thresholds
 from face_worker.pictures import Limits
+from face_worker.rounds import Rounds
 from face_worker.storage import FaceStore
+from face_worker.waiting import Waiting
 from face_worker.worker import GROUP, FaceWorker
 from producers import Publisher
 from schemas.topics import EVENTS, TOPICS
@@ -28,7 +32,7 @@ _WAIT_SECONDS: Final = 1.0
 
 
 def run_faces(settings: Settings) -> None:
-    """Photos and selfies → people, until SIGTERM. Run it once per installation.
+    """Photos and selfies → people, until SIGTERM, in one thread; for more cores start more of them.
 
     Loads TensorFlow first, which takes 10 to 20 s. Raises SetupError, TopicError, Unavailable.
     """
@@ -42,30 +46,22 @@ def run_faces(settings: Settings) -> None:
     consumer = BatchConsumer(
         settings.consumer(GROUP), [EVENTS.name], max_messages=_BATCH, max_wait=_WAIT_SECONDS
     )
-    with Publisher(settings.producer()) as publisher:
-        worker = FaceWorker(
-            consumer,
-            publisher,
-            FaceStore(client),
-            embedder,
-            stopping=stopping,
-            limits=Limits(
-                max_bytes=settings.faces_max_bytes,
-                max_side=settings.faces_max_side,
-                file_root=settings.faces_pictures,
-            ),
-            recipe=Recipe(),
-            thresholds=Thresholds(
-                match=settings.faces_match, offer=settings.faces_offer, margin=settings.faces_margin
-            ),
+    waiting = Waiting(stopping, consumer.keep_alive)
+    limits = Limits(
+        max_bytes=settings.faces_max_bytes,
+        max_side=settings.faces_max_side,
+        file_root=settings.faces_pictures,
+    )
+    thresholds = Thresholds(
+        match=settings.faces_match, offer=settings.faces_offer, margin=settings.faces_margin
+    )
+    with threadpool_limits(1), Publisher(settings.producer()) as publisher:
+        answering = Answering(
+            FaceStore(client), publisher, Looking(embedder, limits, waiting), waiting, Recipe(), thresholds
         )
-        if settings.health_port:
-            serve(
-                settings.health_host,
-                settings.health_port,
-                ready=lambda: consumer.assigned,
-                state=lambda: worker.counts,
-            )
+        rounds = Rounds(client, answering, settings.faces_look_every, quiet=settings.faces_quiet)
+        worker = FaceWorker(consumer, answering, rounds)
+        serve_health(settings, ready=lambda: consumer.assigned, state=lambda: worker.counts)
         log.info("faces is running", model=embedder.model)
         worker.run()
     log.info("faces ended", **worker.counts)

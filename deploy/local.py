@@ -60,7 +60,7 @@ WORKERS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """Name → arguments of `gallery`: commands that run until SIGTERM and answer /ready on GALLERY_HEALTH_PORT."""
 
-BIOMETRIC: Final = frozenset({"faces", "face_steps"})
+BIOMETRIC: Final = frozenset({"faces", "face_journal", "face_leases"})
 """Tables of the face worker: nobody reads them for a dashboard."""
 
 DEFAULT_WORKERS: Final = ("ingest", "refresh", "viewer")

@@ -133,6 +133,12 @@ class Settings(BaseSettings):
     viewer_max_seconds: float = Field(30.0, gt=0, le=600, description="Longest query of the viewer")
     viewer_max_rows: int = Field(100_000, ge=1000, description="Most rows in an answer of the viewer")
     viewer_max_megabytes: int = Field(64, ge=1, description="Largest answer of the viewer, in MB")
+    faces_quiet: float = Field(
+        60.0, gt=0, description="Seconds without uploads after which all faces of a gallery are grouped anew"
+    )
+    faces_look_every: float = Field(
+        60.0, gt=0, description="Seconds between two looks of the face workers for what got lost on its way"
+    )
 
     grafana_url: str | None = Field(
         None,

@@ -4,6 +4,7 @@ import uuid
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from face_worker.clusters import NOBODY
 
@@ -26,12 +27,14 @@ def keep_ids(
     *,
     gallery_id: str,
     retired: Collection[str] = (),
+    named: Mapping[int, str] = MappingProxyType({}),
 ) -> Grouping:
     """Carry group ids over from one grouping to the next: greedy maximum overlap.
 
     `old` is face key -> group id, `new` is face key -> label 0, 1, ... (faces of nobody may be left out or
-    NOBODY); `retired` are ids that exist no longer but must not come back, such as merged ones. The pair of
-    an old group and a new one that share most faces goes together, then the next, ties by id and label. A new
+    NOBODY); `retired` are ids that exist no longer but must not come back, such as merged ones; `named` are
+    labels whose id is given. Of the others, the pair of an old group and a new one that share most faces goes
+    together, then the next, ties by id and label. A new
     group that found no old one gets an id made of the gallery and its smallest face key, so the same call
     after a crash gives the same ids. An old group whose faces are all nobody's now is in none of the answers.
     """
@@ -44,10 +47,10 @@ def keep_ids(
     overlap = Counter((old[key], label) for label, keys in members.items() for key in keys if key in old)
     ranked = sorted(overlap.items(), key=lambda shared: (-shared[1], shared[0]))
 
-    ids = _pair_off([pair for pair, _ in ranked])
+    ids = _pair_off([pair for pair, _ in ranked], named)
     kept = set(ids.values())
-    used = {*old.values(), *retired}
-    created: list[str] = []
+    used = {*old.values(), *retired, *named.values()}
+    created = [group_id for group_id in named.values() if group_id not in {*old.values(), *retired}]
     for label in range(len(members)):
         if label not in ids:
             ids[label] = _new_id(gallery_id, min(members[label]), used)
@@ -64,10 +67,10 @@ def keep_ids(
     return Grouping(tuple(ids[label] for label in range(len(ids))), tuple(created), merged, split)
 
 
-def _pair_off(ranked: Sequence[tuple[str, int]]) -> dict[int, str]:
-    """Label -> old id, each at most once, in the order given."""
-    ids: dict[int, str] = {}
-    kept: set[str] = set()
+def _pair_off(ranked: Sequence[tuple[str, int]], named: Mapping[int, str]) -> dict[int, str]:
+    """Label -> old id, each at most once, in the order given, after those that have a name."""
+    ids = dict(named)
+    kept = set(named.values())
     for old_id, label in ranked:
         if old_id not in kept and label not in ids:
             ids[label] = old_id

@@ -8,9 +8,12 @@ from uuid import uuid4
 
 import pytest
 from clickhouse_connect.driver.client import Client
+from face_stage import PEOPLE, SELFIES, Stage, empty_stage
+from squares import draw
 from stack import Broker, ClickHouse, free_port, missing_for_kafka
 
 from deploy.brokers import PROFILES
+from sinks import migrate
 
 
 @pytest.fixture(scope="session")
@@ -85,3 +88,28 @@ def unique() -> str:
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the engine inside the test process: chDB keeps one per process. Make databases in it."""
     return tmp_path_factory.mktemp("chdb")
+
+
+@pytest.fixture(scope="session")
+def face_database(clickhouse_server: ClickHouse) -> Client:
+    """A migrated database for the face worker."""
+    admin = clickhouse_server.client()
+    admin.command("CREATE DATABASE face_worker")
+    client = clickhouse_server.client("face_worker")
+    list(migrate.apply(client, migrate.migrations()))
+    return client
+
+
+@pytest.fixture
+def stage(own_broker: Broker, face_database: Client) -> Stage:
+    """A broker and a database for face workers, both empty."""
+    return empty_stage(own_broker, face_database)
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The pictures of `PEOPLE` and `SELFIES`, as NAME.png."""
+    folder = tmp_path_factory.mktemp("pictures")
+    for name, people in {**PEOPLE, **SELFIES}.items():
+        draw(folder / f"{name}.png", *people)
+    return folder
