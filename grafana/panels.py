@@ -244,7 +244,7 @@ def card(
         sparkline=True,
         names=True,
         width=width,
-        height=4,
+        height=5,  # lower ones have no room for the sparkline
         unit=unit,
         transformations=[only("time", title, change)],
         overrides={
@@ -364,9 +364,16 @@ def curves(
 
 
 def grid(id_: int, title: str, description: str, targets: Targets, **house: Any) -> model.Panel:
-    """A table: a row per row of the answer."""
+    """A table: a row per row of the answer. `empty` is for the whole of it: an empty text stays empty."""
     form = table.Panel().show_header(True).cell_height(forms.TableCellHeight.SM).build()
-    return panel(form, id_, title, description, targets, **{"unit": COUNT, **house})
+    built = panel(form, id_, title, description, targets, **{"unit": COUNT, **house})
+    assert built.field_config is not None
+    texts = model.DashboardFieldConfigSourceOverrides(
+        matcher=model.MatcherConfig(id_val="byType", options="string"),
+        properties=[model.DynamicConfigValue(id_val="noValue", value="")],
+    )
+    built.field_config.overrides = [texts, *built.field_config.overrides]
+    return built
 
 
 def note(id_: int, title: str, description: str, markdown: str, *, width: int, height: int) -> model.Panel:

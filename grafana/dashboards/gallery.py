@@ -136,7 +136,7 @@ def _check() -> list[Panel]:
                 AND uploaded_at < least(fromUnixTimestamp64Milli({UNTIL}), now64(3))
                     - INTERVAL 10 MINUTE""",
             ),
-            width=5,
+            width=6,
             height=7,
             steps=[(None, GOOD), (1, WARN), (50, BAD)],
             background=True,
@@ -151,7 +151,7 @@ def _check() -> list[Panel]:
                 WHERE type = 'photo.upload_failed' GROUP BY Reason ORDER BY Uploads DESC, Reason""",
             ),
             label="Reason",
-            width=7,
+            width=6,
             height=7,
             color=BAD,
             empty="No failed uploads",

@@ -86,7 +86,7 @@ def channels() -> list[Panel]:
                     downloaders AS Downloaders, conversion AS Conversion
                 FROM {ask("channels")} ORDER BY position""",
             ),
-            width=14,
+            width=13,
             height=9,
             overrides={"Conversion": {**percent_bar(), "noValue": "-"}},
         ),
@@ -110,7 +110,7 @@ def channels() -> list[Panel]:
                 ORDER BY shares DESC, network""",
             ),
             label="Network",
-            width=4,
+            width=5,
             height=9,
             empty="Nothing was shared",
         ),
