@@ -60,8 +60,8 @@ def _now() -> list[Panel]:
                 f"""SELECT count() / ((toUnixTimestamp64Milli($__toTime_ms) - {SINCE} + 1) / 1000) AS Rate
                 FROM events WHERE {INGESTED}"""
             ),
-            width=4,
-            height=5,
+            width=8,
+            height=4,
             unit="none",
             decimals=1,
         ),
@@ -74,8 +74,8 @@ def _now() -> list[Panel]:
                 f"""SELECT if(count() = 0, NULL, quantile(0.95)({LATE})) AS Latency
                 FROM events WHERE {INGESTED}"""
             ),
-            width=4,
-            height=5,
+            width=8,
+            height=4,
             unit=MILLISECONDS,
             decimals=0,
             steps=[(None, GOOD), (10_000, WARN), (60_000, BAD)],
@@ -91,8 +91,8 @@ def _now() -> list[Panel]:
                 f"""SELECT count() AS Behind FROM buckets_behind(since = {SINCE})
                 WHERE waiting_since < now64(3) - INTERVAL 1 MINUTE"""
             ),
-            width=4,
-            height=5,
+            width=8,
+            height=4,
             steps=[(None, GOOD), (1, WARN), (20, BAD)],
         ),
         number(
@@ -101,8 +101,8 @@ def _now() -> list[Panel]:
             "Messages of the range (by Kafka's timestamp) that are no event. Each is a mistake of a "
             "producer; the table below says which.",
             Query("SELECT count() AS Letters FROM dead_letters FINAL WHERE $__timeFilter_ms(received_at)"),
-            width=4,
-            height=5,
+            width=8,
+            height=4,
             steps=[(None, GOOD), (1, WARN), (100, BAD)],
         ),
         number(
@@ -111,8 +111,8 @@ def _now() -> list[Panel]:
             "Photos uploaded in the range, more than ten minutes ago, without faces.detected or "
             "faces.failed.",
             Query(f"SELECT count() AS Waiting {WAITING}"),
-            width=4,
-            height=5,
+            width=8,
+            height=4,
             steps=[(None, GOOD), (1, WARN), (50, BAD)],
         ),
         number(
@@ -121,8 +121,8 @@ def _now() -> list[Panel]:
             "Keys (gallery, type, time, id) that ever came with different contents: a mistake of a "
             "producer. The greater content hash counts.",
             Query("SELECT count() AS Conflicts FROM conflicts FINAL"),
-            width=4,
-            height=5,
+            width=8,
+            height=4,
             steps=[(None, GOOD), (1, WARN)],
         ),
     ]

@@ -130,7 +130,7 @@ def _results() -> list[Panel]:
             names=True,
             unit="none",
             decimals=2,
-            empty="-",
+            empty="no fee",
         ),
     ]
 
