@@ -2,7 +2,7 @@
 import { toBlob } from 'html-to-image';
 import { strToU8, zipSync } from 'fflate';
 import type { OpenDashboard } from '../page/context';
-import { sectionsOf } from '../page/Grid';
+import { sectionsOf } from '../page/sections';
 import { SELF_CONTAINED } from '../panels';
 import { described } from '../session/variables';
 import { csvOf } from './csv';
@@ -15,7 +15,10 @@ export async function settled({ dashboard, states }: OpenDashboard): Promise<voi
   const wanted = panelsOf(dashboard.panels).filter((panel) => !SELF_CONTAINED.has(panel.type));
   const since = performance.now();
   for (;;) {
-    const open = wanted.filter(({ id }) => states.get(id)?.loading ?? true);
+    const open = wanted.filter(({ id }) => {
+      const state = states.get(id);
+      return !state || state.loading || (!state.data && !state.error);
+    });
     if (!open.length) break;
     if (performance.now() - since > PATIENCE)
       throw new Error(`no answer within a minute for ${open.map((panel) => panel.title).join(', ')}`);

@@ -3,7 +3,9 @@ import type { Dashboard } from '../model';
 import { getJson } from '../query/client';
 import { readPlace, writePlace } from '../session/location';
 import { Session } from '../session/session';
+import { preload } from '../panels';
 import { DashboardPage } from './DashboardPage';
+import { sectionsOf } from './sections';
 import { loadEntries } from './useEntries';
 
 const here = (): URL => new URL(location.href);
@@ -45,6 +47,7 @@ export function App() {
           setUid(found);
           return;
         }
+        preload(sectionsOf(found.panels).flatMap((section) => section.panels.map((panel) => panel.type)));
         opened = sessionOf(found);
         opened.start();
         document.title = `${found.title} · Gallery Analytics`;

@@ -17,10 +17,10 @@ export function PanelFrame({ panel, height }: { panel: Panel; height: number }) 
   const { chosen, raw } = useSnapshot(session);
   const box = useRef<HTMLDivElement>(null);
   const { width } = useSize(box);
-  const near = useNear(box, everything);
-  const state = usePanel(panel, near && !SELF_CONTAINED.has(panel.type));
-  const title = useMemo(() => replacer(chosen, raw)(panel.title), [chosen, raw, panel.title]);
+  const { near, seen } = useNear(box);
   const still = SELF_CONTAINED.has(panel.type);
+  const state = usePanel(panel, (near || everything) && !still);
+  const title = useMemo(() => replacer(chosen, raw)(panel.title), [chosen, raw, panel.title]);
   const menu = (
     <Menu>
       <Menu.Item label="Inspect: data and query" icon="info-circle" onClick={() => inspect(panel.id)} />
@@ -43,7 +43,7 @@ export function PanelFrame({ panel, height }: { panel: Panel; height: number }) 
           {...(still ? {} : { menu })}
           showMenuAlways={false}
           collapsible={false}
-          {...(near && state.loading && !still ? { loadingState: LoadingState.Loading } : {})}
+          {...(state.loading ? { loadingState: LoadingState.Loading } : {})}
           {...(state.error
             ? { statusMessage: state.error.message, statusMessageOnClick: () => inspect(panel.id) }
             : {})}
@@ -51,7 +51,7 @@ export function PanelFrame({ panel, height }: { panel: Panel; height: number }) 
           {(innerWidth, innerHeight) => (
             <Boundary key={panel.id} title={title}>
               <Suspense fallback={<p className="empty">Loading …</p>}>
-                {near && (
+                {(seen || everything) && (
                   <Content
                     panel={panel}
                     state={state}
@@ -70,7 +70,7 @@ export function PanelFrame({ panel, height }: { panel: Panel; height: number }) 
 }
 
 const stateName = ({ loading, data, error }: PanelState, still: boolean): string =>
-  still ? 'done' : error ? 'error' : loading ? (data ? 'refreshing' : 'loading') : 'done';
+  still ? 'done' : error ? 'error' : loading ? (data ? 'refreshing' : 'loading') : data ? 'done' : 'waiting';
 
 interface ContentProps {
   panel: Panel;

@@ -61,7 +61,7 @@ function useRefresh(): void {
     const every = refreshEvery(refresh);
     if (!every) return undefined;
     const timer = setInterval(() => {
-      const busy = [...states.values()].some((state) => state.loading && state.data);
+      const busy = [...states.values()].some((state) => state.loading);
       if (document.visibilityState === 'visible' && !busy) session.refreshNow();
     }, every);
     return () => clearInterval(timer);

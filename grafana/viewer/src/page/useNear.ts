@@ -1,19 +1,20 @@
 import { useEffect, useState, type RefObject } from 'react';
 
-/** Whether the element is, or ever was, near the visible part of the page. */
-export function useNear(ref: RefObject<Element | null>, always: boolean): boolean {
-  const [near, setNear] = useState(false);
+/** Whether the element is near the visible part of the page, and whether it ever was. */
+export function useNear(ref: RefObject<Element | null>): { near: boolean; seen: boolean } {
+  const [state, setState] = useState({ near: false, seen: false });
   useEffect(() => {
     const element = ref.current;
-    if (near || !element) return undefined;
+    if (!element) return undefined;
     const observer = new IntersectionObserver(
       (entries) => {
-        if (entries.some((entry) => entry.isIntersecting)) setNear(true);
+        const near = entries.at(-1)?.isIntersecting ?? false;
+        setState((before) => (before.near === near ? before : { near, seen: before.seen || near }));
       },
-      { rootMargin: '400px 0px' },
+      { rootMargin: '200px 0px' },
     );
     observer.observe(element);
     return () => observer.disconnect();
-  }, [ref, near]);
-  return near || always;
+  }, [ref]);
+  return state;
 }

@@ -1,32 +1,44 @@
 import { useEffect, useMemo, useRef, useState } from 'react';
 import { useTheme2, type DataFrame } from '../grafana';
 import type { Panel } from '../model';
+import type { Round } from '../query/client';
 import { timeRange } from '../session/interval';
 import { asked, prepared, shaped, type Prepared } from '../session/panel';
 import { replacer } from '../session/text';
 import { useDashboard, useSnapshot, type PanelState } from './context';
 
+/** Queries that were sent: of which round, and what for. */
+interface Sent {
+  round: Round;
+  key: string;
+}
+
 interface Answered {
+  sent: Sent;
   frames: DataFrame[];
   from: number;
   to: number;
 }
 
 const WAITING: PanelState = {
-  loading: true,
+  loading: false,
   data: undefined,
   range: undefined,
   queries: [],
   error: undefined,
 };
 
-/** What a panel shows: asks when it comes into view, and again when range, variables or the round change. */
-export function usePanel(panel: Panel, visible: boolean): PanelState {
+/**
+ * What a panel shows. It asks while it is near the visible part of the page, once in a round: again when the
+ * range, the variables or the round change.
+ */
+export function usePanel(panel: Panel, near: boolean): PanelState {
   const { dashboard, session, states, timeZone, width } = useDashboard();
   const { round, range, chosen, raw } = useSnapshot(session);
   const theme = useTheme2();
   const [answered, setAnswered] = useState<Answered>();
   const [state, setState] = useState(WAITING);
+  const latest = useRef<Sent>(undefined);
   const shown = useRef<Answered>(undefined);
 
   const queries = useMemo((): readonly Prepared[] | Error => {
@@ -39,26 +51,22 @@ export function usePanel(panel: Panel, visible: boolean): PanelState {
   const key = queries instanceof Error ? queries.message : JSON.stringify(queries);
 
   useEffect(() => {
-    if (!round || !visible) return undefined;
-    let current = true;
+    const before = latest.current;
+    if (!round || !near || (before?.round === round && before.key === key)) return;
+    const sent: Sent = { round, key };
+    latest.current = sent;
     const fail = (error: Error): void => {
-      if (!current || round.cancelled) return;
-      setState((before) => ({ ...before, loading: false, error }));
+      if (latest.current === sent && !round.cancelled) setState((s) => ({ ...s, loading: false, error }));
     };
     if (queries instanceof Error) {
       fail(queries);
-      return undefined;
+      return;
     }
-    setState((before) => ({ ...before, loading: true, queries }));
+    setState((s) => ({ ...s, loading: true, queries }));
     asked(queries, round).then((frames) => {
-      if (current && !round.cancelled) setAnswered({ frames, ...range });
+      if (latest.current === sent && !round.cancelled) setAnswered({ sent, frames, ...range });
     }, fail);
-    return () => {
-      current = false;
-    };
-    // `key` stands for the queries, and a round for its range.
-    // eslint-disable-next-line react-hooks/exhaustive-deps
-  }, [round, key, visible]);
+  }, [round, key, near, queries, range]);
 
   useEffect(() => {
     if (!answered) return undefined;
@@ -66,16 +74,16 @@ export function usePanel(panel: Panel, visible: boolean): PanelState {
     shaped(panel, answered.frames, theme, replacer(chosen, raw), timeZone).then(
       (data) => {
         if (!current) return;
-        const first = shown.current !== answered;
+        const fresh = shown.current !== answered && latest.current === answered.sent;
         shown.current = answered;
-        setState((before) => ({
-          ...before,
+        setState((s) => ({
+          ...s,
           data,
           range: timeRange(answered.from, answered.to),
-          ...(first ? { loading: false, error: undefined } : {}),
+          ...(fresh ? { loading: false, error: undefined } : {}),
         }));
       },
-      (error: Error) => current && setState((before) => ({ ...before, loading: false, error })),
+      (error: Error) => current && setState((s) => ({ ...s, loading: false, error })),
     );
     return () => {
       current = false;

@@ -1,23 +1,32 @@
-/** The kinds of panels, loaded when a dashboard first shows one. `supported.json` names the same. */
-import { lazy, type ComponentType, type LazyExoticComponent } from 'react';
+/** The kinds of panels, loaded when a dashboard has one. `supported.json` names the same. */
+import { lazy, type ComponentType } from 'react';
 import type { PanelProps } from './props';
 
-type Kind = LazyExoticComponent<ComponentType<PanelProps>>;
+type Module = { default: ComponentType<PanelProps> };
 
-const series = lazy(() => import('./timeseries'));
+const series = (): Promise<Module> => import('./timeseries');
 
-export const PANELS: Readonly<Record<string, Kind>> = {
-  alertlist: lazy(() => import('./alertlist')),
-  barchart: lazy(() => import('./barchart')),
-  bargauge: lazy(() => import('./bargauge')),
-  gauge: lazy(() => import('./gauge')),
-  piechart: lazy(() => import('./piechart')),
-  stat: lazy(() => import('./stat')),
-  table: lazy(() => import('./table')),
-  text: lazy(() => import('./text')),
+const LOADERS: Readonly<Record<string, () => Promise<Module>>> = {
+  alertlist: () => import('./alertlist'),
+  barchart: () => import('./barchart'),
+  bargauge: () => import('./bargauge'),
+  gauge: () => import('./gauge'),
+  piechart: () => import('./piechart'),
+  stat: () => import('./stat'),
+  table: () => import('./table'),
+  text: () => import('./text'),
   timeseries: series,
   trend: series,
 };
+
+export const PANELS = Object.fromEntries(
+  Object.entries(LOADERS).map(([type, load]) => [type, lazy(load)]),
+) as Readonly<Record<string, ReturnType<typeof lazy<ComponentType<PanelProps>>>>>;
+
+/** Begin to load these kinds. What fails here fails again, and is told, where the panel is drawn. */
+export function preload(types: Iterable<string>): void {
+  for (const type of new Set(types)) LOADERS[type]?.().catch(() => undefined);
+}
 
 /** Kinds that ask no query. */
 export const SELF_CONTAINED: ReadonlySet<string> = new Set(['text', 'alertlist']);
