@@ -4,8 +4,14 @@ BIN := .venv/bin
 UV := VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv
 LOCK := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock"
 
+# The viewer's page; "yes" when the Node that is there can build it.
+VIEWER := grafana/viewer
+VIEWER_FILES := $(VIEWER)/index.html $(VIEWER)/vite.config.ts $(shell find $(VIEWER)/src $(VIEWER)/public -type f)
+NODE := $(shell node -e 'const [a, b] = process.versions.node.split(".").map(Number); if (a > 20 || (a === 20 && b >= 19)) console.log("yes")' 2>/dev/null)
+NO_NODE := Node 20.19 or newer is missing, so the dashboards are not built: install it (nodejs.org), then run make viewer.
+
 .DEFAULT_GOAL := help
-.PHONY: help install install-demo lock format lint typecheck test bench demo clean
+.PHONY: help install install-demo viewer lock format lint typecheck test check-viewer browser bench demo clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,8 +33,18 @@ help:  ## this list
 	$(UV) pip install -q --no-deps -e .
 	@touch $@ .venv/demo
 
+$(VIEWER)/node_modules/.package-lock.json: $(VIEWER)/package.json $(VIEWER)/package-lock.json
+	cd $(VIEWER) && npm ci --no-audit --no-fund --loglevel=error
+
+$(VIEWER)/dist/index.html: $(VIEWER)/node_modules/.package-lock.json $(VIEWER_FILES)
+	cd $(VIEWER) && npm run --silent build -- --logLevel=error
+
 install-demo: .venv/demo  ## what the demo needs: no TensorFlow, no development tools
-install: .venv/dev  ## everything, development tools and TensorFlow included
+install: .venv/dev $(if $(NODE),viewer)  ## everything, development tools and TensorFlow included
+	@$(if $(NODE),:,echo "$(NO_NODE)")
+
+viewer: $(if $(NODE),$(VIEWER)/dist/index.html)  ## the page with the dashboards, for a browser; needs Node 20.19
+	@$(if $(NODE),:,echo "$(NO_NODE)"; exit 1)
 
 lock: .venv/uv  ## pin the versions again, with hashes
 	$(LOCK) pyproject.toml --all-extras --group dev -o requirements/dev.txt
@@ -36,27 +52,35 @@ lock: .venv/uv  ## pin the versions again, with hashes
 	$(LOCK) pyproject.toml -c requirements/dev.txt -o requirements/worker.txt
 	$(LOCK) pyproject.toml --extra faces -c requirements/dev.txt -o requirements/faces.txt
 
-format: install  ## format the code
+format: .venv/dev  ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix-only --exit-zero -q .
+	$(if $(NODE),cd $(VIEWER) && npm run --silent format)
 
-lint: install  ## ruff and the import rules
+lint: .venv/dev  ## ruff and the import rules
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
 
-typecheck: install  ## mypy, strict
+typecheck: .venv/dev  ## mypy, strict
 	$(BIN)/mypy
 
-test: install  ## every test; ARGS="-k name" narrows it
-	$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
+test: install  ## every test but those in a browser; ARGS="-k name" narrows it
+	$(BIN)/pytest -n 2 --dist loadfile -m "not browser" $(ARGS)
 
-bench: install  ## events per second, latency and memory, as ratios to plain clients
+check-viewer: $(if $(NODE),$(VIEWER)/node_modules/.package-lock.json)  ## lint, types and tests of the viewer's TypeScript
+	$(if $(NODE),cd $(VIEWER) && npm run --silent lint && npm run --silent typecheck && npm run --silent test,@echo "$(NO_NODE)")
+
+browser: install  ## the dashboards in headless Chromium; pictures of them in .browser
+	$(BIN)/pytest -m browser tests/browser $(ARGS)
+
+bench: .venv/dev  ## events per second, latency and memory, as ratios to plain clients
 	$(BIN)/python tests/benchmarks/pipeline.py $(ARGS)
 
 # SELFIE may name several files, separated by spaces.
 demo: $(if $(PHOTOS)$(SELFIE),.venv/dev,.venv/demo)  ## the whole pipeline on this machine; PHOTOS=DIR SELFIE=FILE add faces
+	@$(if $(NODE),$(MAKE) --no-print-directory viewer || echo "The dashboards could not be built (see above); the demo goes on without them.",echo "$(NO_NODE)")
 	$(BIN)/gallery demo $(if $(PHOTOS),--photos "$(PHOTOS)") $(foreach file,$(SELFIE),--selfie "$(file)") $(ARGS)
 
 clean:  ## remove the environment and the embedded stack's data
-	rm -rf .venv .gallery
+	rm -rf .venv .gallery .browser $(VIEWER)/node_modules $(VIEWER)/dist
