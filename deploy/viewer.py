@@ -123,7 +123,7 @@ async def _no_such_call(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 class _Page(StaticFiles):
-    """The built page: files with a hash in their name for ever, any path that is no file is the page itself."""
+    """The built page: files with a hash in their name for ever; a path that is no file is the page itself."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(directory=folder, check_dir=False)
