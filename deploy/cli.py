@@ -12,6 +12,7 @@ from deploy import (
     cli_demo,
     cli_docs,
     cli_events,
+    cli_exports,
     cli_stack,
     cli_store,
     cli_workers,
@@ -60,6 +61,7 @@ app.command()(cli_store.verify)
 app.command()(cli_store.report)
 app.command()(cli_store.sql)
 app.add_typer(cli_dead_letters.dead_letters, name="dead-letters")
+app.add_typer(cli_exports.export, name="export")
 app.add_typer(cli_dashboards.dashboards, name="dashboards")
 app.command()(cli_docs.queries)
 app.command()(cli_docs.docs)

@@ -79,11 +79,11 @@ def queries(
 
 
 def _write(answer: Table) -> None:
-    from sinks.exports import plain  # noqa: PLC0415
+    from sinks.exports import csv_cell  # noqa: PLC0415
 
     lines = csv.writer(sys.stdout, lineterminator="\n")
     lines.writerow(answer.columns)
-    lines.writerows([plain(value) for value in row] for row in answer.rows)
+    lines.writerows([csv_cell(value) for value in row] for row in answer.rows)
 
 
 def _show(answer: Table) -> None:

@@ -22,7 +22,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table as Grid
 
 from deploy import local
-from deploy.report import percent, show
+from deploy.report import show
 from deploy.settings import Settings
 from deploy.viewer_page import whereabouts
 from deploy.workers import target
@@ -40,6 +40,7 @@ from schemas.events import (
 )
 from sinks import exports
 from sinks.clickhouse import connect
+from sinks.exports.model import percent
 
 PATIENCE: Final = 600.0
 RATE: Final = 5.0

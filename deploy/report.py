@@ -14,6 +14,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from sinks.exports import Range, Table
+from sinks.exports.model import percent, size
 
 TITLES: Final[Mapping[str, str]] = {
     "kpis": "Key figures",
@@ -236,17 +237,3 @@ def _cell(name: str, value: Any) -> str:
         if isinstance(value, kind):
             return form(value)
     return "-" if value is None else str(value)
-
-
-def percent(value: float | None) -> str:
-    """0.688 → 68.8 %; nothing to divide by → -."""
-    return "-" if value is None else f"{100 * value:.1f} %"
-
-
-def size(number: float) -> str:
-    """Bytes as people read them: 17.4 GB."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if number < 1000:
-            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
-        number /= 1000
-    return f"{number:.1f} TB"

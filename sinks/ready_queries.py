@@ -15,7 +15,7 @@ from typing import Final
 from clickhouse_connect.driver.client import Client
 
 from schemas.errors import SetupError
-from sinks.exports import Range, Table, bound, in_utc
+from sinks.exports import Range, Table, bound, table
 from sinks.reference import parameters
 
 LIMIT: Final = 50
@@ -61,9 +61,7 @@ def answer(
         "until": bound(within.until),
         "limit": limit,
     }
-    result = client.query(query.sql, parameters={name: values[name] for name in query.parameters})
-    rows = tuple(tuple(in_utc(value) for value in row) for row in result.result_rows)
-    return Table(query.name, tuple(result.column_names), rows)
+    return table(client, query.name, query.sql, {name: values[name] for name in query.parameters})
 
 
 def _parse(name: str, text: str) -> ReadyQuery:

@@ -1,12 +1,13 @@
-"""The metric views as tables: asked for a set of galleries and a range, written as JSON or CSV."""
+"""The metric views as tables: asked for a set of galleries and a range."""
 
 from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final, TextIO
@@ -35,6 +36,9 @@ VIEWS: Final[Mapping[str, Mapping[str, Any]]] = {
 }
 """Every metric view, in the order of a report, with the arguments it takes beyond the range."""
 
+FORMULA: Final = re.compile(r"\s*[=+\-@" "\uff1d\uff0b\uff0d\uff20" r"]|[\t\r\n]")
+"""How text begins that spreadsheets may run (OWASP, CSV injection): also behind spaces, also full-width."""
+
 _EXTRA_TYPES: Final = {"step": "String", "span": "UInt32"}
 
 
@@ -45,6 +49,8 @@ class Table:
     name: str
     columns: tuple[str, ...]
     rows: tuple[tuple[Any, ...], ...]
+    types: tuple[str, ...] = ()
+    """ClickHouse types of the columns."""
 
     def dicts(self) -> Iterator[dict[str, Any]]:
         """The rows by column name."""
@@ -60,22 +66,46 @@ class Range:
     until: datetime
 
 
-def ask(client: Client, view: str, galleries: Sequence[str], within: Range, **extra: Any) -> Table:
-    """One metric view for some galleries and a range; `extra` overrides the view's own arguments."""
-    arguments = {**VIEWS[view], **extra}
+def ask(
+    client: Client,
+    view: str,
+    galleries: Sequence[str],
+    within: Range,
+    *,
+    sponsor: str | None = None,
+    **extra: Any,
+) -> Table:
+    """One view for some galleries and a range; `extra` overrides the view's own arguments.
+
+    `sponsor`: only the rows of this one, from a view that has the column sponsor_id.
+    """
+    arguments = {**VIEWS.get(view, {}), **extra}
     more = "".join(f", {name} = {{{name}:{_EXTRA_TYPES[name]}}}" for name in arguments)
-    result = client.query(
+    only = " WHERE sponsor_id = {sponsor:String}" if sponsor is not None else ""
+    return table(
+        client,
+        view,
         f"SELECT * FROM {view}(galleries = {{galleries:Array(String)}}, "  # noqa: S608 - our own names
-        f"since = {{since:DateTime64(3, 'UTC')}}, until = {{until:DateTime64(3, 'UTC')}}{more})",
-        parameters={
+        f"since = {{since:DateTime64(3, 'UTC')}}, until = {{until:DateTime64(3, 'UTC')}}{more}){only}",
+        {
             "galleries": list(galleries),
             "since": bound(within.since),
             "until": bound(within.until),
             **arguments,
+            **({} if sponsor is None else {"sponsor": sponsor}),
         },
     )
+
+
+def table(client: Client, name: str, sql: str, parameters: Mapping[str, Any] | None = None) -> Table:
+    """The answer of a SELECT as a table `name`, times in UTC."""
+    result = client.query(sql, parameters=dict(parameters or {}))
+    columns = [(name, kind.name) for name, kind in zip(result.column_names, result.column_types, strict=True)]
+    if not columns:  # an answer without rows comes without columns
+        described = client.query(f"DESCRIBE TABLE ({sql})", parameters=dict(parameters or {}))
+        columns = [(row[0], row[1]) for row in described.result_rows]
     rows = tuple(tuple(in_utc(value) for value in row) for row in result.result_rows)
-    return Table(view, tuple(result.column_names), rows)
+    return Table(name, tuple(name for name, _ in columns), rows, tuple(kind for _, kind in columns))
 
 
 def report(client: Client, galleries: Sequence[str], within: Range) -> list[Table]:
@@ -123,7 +153,7 @@ def write_csv(tables: Iterable[Table], folder: Path) -> list[Path]:
         with path.open("w", newline="", encoding="utf-8") as file:
             lines = csv.writer(file)
             lines.writerow(table.columns)
-            lines.writerows([plain(value) for value in row] for row in table.rows)
+            lines.writerows([csv_cell(value) for value in row] for row in table.rows)
         written.append(path)
     return written
 
@@ -133,10 +163,16 @@ def plain(value: Any) -> Any:
     match value:
         case datetime():
             return format_time(value)
-        case Decimal():
+        case date() | Decimal():
             return str(value)
         case _:
             return value
+
+
+def csv_cell(value: Any) -> Any:
+    """A value for CSV. Text that a spreadsheet would take for a formula gets an apostrophe before it."""
+    value = plain(value)
+    return f"'{value}" if isinstance(value, str) and FORMULA.match(value) else value
 
 
 def bound(moment: datetime) -> str:
