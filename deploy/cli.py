@@ -13,6 +13,7 @@ from deploy import (
     cli_docs,
     cli_events,
     cli_exports,
+    cli_replay,
     cli_stack,
     cli_store,
     cli_workers,
@@ -56,6 +57,7 @@ app.command()(cli_workers.refresh)
 app.command()(cli_workers.faces)
 app.command()(cli_workers.viewer)
 app.command()(cli_store.migrate)
+app.command()(cli_replay.replay)
 app.command()(cli_store.rebuild)
 app.command()(cli_store.verify)
 app.command()(cli_store.report)

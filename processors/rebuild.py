@@ -18,6 +18,7 @@ from processors.refresh import (
 )
 
 SUFFIX: Final = "_rebuild"
+_MIRROR: Final = "_mirror"
 
 
 class Difference(NamedTuple):
@@ -38,23 +39,28 @@ def galleries_with_facts(client: Client) -> list[str]:
 def rebuild(client: Client, progress: Callable[[str], None] = lambda _gallery: None) -> int:
     """Compute every projection anew beside the live ones, then swap; returns the number of galleries.
 
-    Dashboards see the old rows until the new ones are complete. Workers may go on meanwhile: what they
-    refreshed in the old tables is looked up and refreshed again at the end.
+    Dashboards see the old rows until the new ones are complete, and never less than they saw before:
+    what workers write to the old tables meanwhile is mirrored into the new ones, whose rows it may meet
+    in any order. A rebuild that was interrupted is begun anew by the next one.
     """
     (started,) = client.query("SELECT now64(3)").result_rows[0]
     fresh = {projection.table: f"{projection.table}{SUFFIX}" for projection in PROJECTIONS}
     for table, name in fresh.items():
+        client.command(f"DROP TABLE IF EXISTS {name}{_MIRROR}")  # first: it writes into the other one
         client.command(f"DROP TABLE IF EXISTS {name}")
         client.command(f"CREATE TABLE {name} AS {table}")
+        mirror = f"CREATE MATERIALIZED VIEW {name}{_MIRROR} TO {name} AS SELECT * FROM {table}"  # noqa: S608 - our own names
+        client.command(mirror)
     galleries = galleries_with_facts(client)
     for gallery in galleries:
         refresh(client, buckets_with_facts(client, gallery), tables=fresh)
         progress(gallery)
     for table, name in fresh.items():
         client.command(f"EXCHANGE TABLES {table} AND {name}")
-    refresh(client, buckets_inserted(client, started - LOOK_MARGIN))
     for name in fresh.values():
+        client.command(f"DROP TABLE {name}{_MIRROR}")
         client.command(f"DROP TABLE {name}")
+    refresh(client, buckets_inserted(client, started - LOOK_MARGIN))  # should no worker run
     return len(galleries)
 
 

@@ -43,7 +43,7 @@ class Parts:
 
     @property
     def settings(self) -> Settings:
-        return load_settings(kafka_bootstrap=self.broker.bootstrap)
+        return load_settings(broker=self.broker.profile.kind, kafka_bootstrap=self.broker.bootstrap)
 
     def ingest(
         self,
@@ -53,8 +53,9 @@ class Parts:
         producer: Mapping[str, Any] | None = None,
     ) -> Ingest:
         """What `gallery ingest` makes."""
+        quick = QUICK if self.broker.profile.group_protocol == "classic" else {}
         consumer = BatchConsumer(
-            self.settings.consumer("gallery-ingest") | dict(QUICK),
+            self.settings.consumer("gallery-ingest") | dict(quick),
             [EVENTS.name, ATTENDEES.name],
             max_messages=10_000,
             max_wait=0.6,

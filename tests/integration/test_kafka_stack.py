@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 from pathlib import Path
@@ -34,6 +35,19 @@ def test_what_was_published_outlives_the_broker_and_the_stack(needs_kafka: None,
         wait_until_complete(client, story)
         client.close()
         assert live.gallery("verify").stdout == ""
+        told = live.gallery("replay", "--database", "once_more").stdout
+        assert f"replayed {len(story):,} messages into once_more: " in told
+        report = ("report", "--format", "json")
+        again = Live(live.folder, {**live.variables, "GALLERY_CLICKHOUSE_DATABASE": "once_more"})
+        assert in_order(json.loads(again.gallery(*report).stdout)) == in_order(
+            json.loads(live.gallery(*report).stdout)
+        )
+        assert again.gallery("verify").stdout == ""
+
+
+def in_order(views: dict[str, list[object]]) -> dict[str, list[object]]:
+    """Three views promise no order of their rows."""
+    return {name: sorted(rows, key=str) for name, rows in views.items()}
 
 
 def publish(live: Live, story: list[Event]) -> None:
