@@ -20,9 +20,9 @@ from face_worker.pictures import Limits
 from face_worker.rounds import Rounds
 from face_worker.storage import FaceStore
 from face_worker.waiting import Waiting
-from face_worker.worker import GROUP, FaceWorker
+from face_worker.worker import FaceWorker
 from producers import Publisher
-from schemas.topics import EVENTS, TOPICS
+from schemas.topics import EVENTS, FACES_GROUP, TOPICS
 from sinks.clickhouse import connect, until_done
 from sinks.consumer import BatchConsumer
 
@@ -44,7 +44,7 @@ def run_faces(settings: Settings) -> None:
     )
     embedder.load()
     consumer = BatchConsumer(
-        settings.consumer(GROUP), [EVENTS.name], max_messages=_BATCH, max_wait=_WAIT_SECONDS
+        settings.consumer(FACES_GROUP), [EVENTS.name], max_messages=_BATCH, max_wait=_WAIT_SECONDS
     )
     waiting = Waiting(stopping, consumer.keep_alive)
     limits = Limits(

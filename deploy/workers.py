@@ -17,10 +17,11 @@ from confluent_kafka import Producer
 from deploy.health import serve
 from deploy.settings import Settings
 from deploy.topics import check_topics, require
-from schemas.topics import ATTENDEES, EVENTS, TOPICS
+from schemas.topics import ATTENDEES, CHANGES, EVENTS, FACES_GROUP, INGEST_GROUP, REFRESH_GROUP, TOPICS
 from sinks.clickhouse import Target, connect, until_done
 from sinks.consumer import BatchConsumer
 from sinks.ingest import Ingest, Limits
+from sinks.measurements import LagProbe
 
 log = structlog.get_logger(__name__)
 
@@ -60,7 +61,7 @@ def run_ingest(settings: Settings) -> None:
         lambda: connect(target(settings)), what="connecting to ClickHouse", stopping=stopping
     )
     consumer = BatchConsumer(
-        settings.consumer("gallery-ingest"),
+        settings.consumer(INGEST_GROUP),
         [EVENTS.name, ATTENDEES.name],
         max_messages=settings.ingest_batch,
         max_wait=settings.ingest_wait,
@@ -91,6 +92,7 @@ def run_refresh(settings: Settings) -> None:
         options=settings.faust(),
         folder=Path(settings.folder) / "faust",
         look_every=settings.refresh_look_every,
+        lags=lag_probe(settings).lags if settings.profile.exact_end_offsets else None,
     )
     serve_health(settings, ready=lambda: refresher.counts["looks"] > 0, state=lambda: refresher.counts)
     for chatty in ("faust", "mode", "aiokafka"):
@@ -99,6 +101,16 @@ def run_refresh(settings: Settings) -> None:
     faust.Worker(
         app, loglevel="WARN", quiet=True, redirect_stdouts=False, override_logging=False
     ).execute_from_commandline()
+
+
+def lag_probe(settings: Settings) -> LagProbe:
+    """What tells how far every worker is, as the broker sees it."""
+    groups = {
+        INGEST_GROUP: (EVENTS.name, ATTENDEES.name),
+        REFRESH_GROUP: (CHANGES.name,),
+        FACES_GROUP: (EVENTS.name,),
+    }
+    return LagProbe(settings.admin(), groups)
 
 
 def serve_health(

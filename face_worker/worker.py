@@ -23,7 +23,6 @@ from schemas.wire import decode, upcast
 from sinks.consumer import BatchConsumer
 
 log: Final = structlog.get_logger(__name__)
-GROUP: Final = "gallery-faces"
 PORTION: Final = 16
 
 

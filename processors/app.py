@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
+from time import monotonic
 from typing import Any, Final
 
 import faust
@@ -21,28 +23,37 @@ from faust.transport.drivers import aiokafka as driver
 from processors.refresh import Bucket, look, refresh
 from schemas import changes
 from schemas.errors import InvalidEvent, Unavailable
-from schemas.topics import CHANGES
+from schemas.topics import CHANGES, REFRESH_GROUP
 from sinks.clickhouse import Target, connect, until_done
+from sinks.measurements import Lag, Measurements, Refreshed
 
 log: Final = structlog.get_logger(__name__)
 TAKE: Final = 500
 WITHIN: Final = 0.1
 FETCH_WAIT_MS: Final = 100
+MEASURE_EVERY: Final = 5.0
+_UINT32: Final = (1 << 32) - 1
 
 
 class Refresher:
     """Does the work of the app in threads, with a connection for each kind of work."""
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: Target, lags: Callable[[], Sequence[Lag]] | None = None) -> None:
+        """`lags` asks the broker how far the consumer groups are, where it can tell."""
         self._target = target
+        self._lags = lags
         self._clients: dict[str, Client] = {}
         self.stopping = threading.Event()
+        self.measurements = Measurements()
         self.counts: dict[str, int] = {"changes": 0, "buckets": 0, "invalid": 0, "looks": 0, "behind": 0}
 
     def refresh(self, messages: Sequence[bytes]) -> list[bytes]:
         """Refresh what the changes touched, however long it takes; returns the ones that are none."""
+        started = monotonic()
         dirty: set[Bucket] = set()
         invalid: list[bytes] = []
+        facts = 0
+        received: list[int] = []
         for raw in messages:
             try:
                 change = changes.decode(raw)
@@ -50,10 +61,21 @@ class Refresher:
                 log.warning("not a change", error=str(error))
                 invalid.append(raw)
                 continue
+            facts += change.facts
+            if change.received_ms is not None:
+                received.append(change.received_ms)
             dirty.update(
                 Bucket(change.gallery_id, kind, s) for kind, starts in change.buckets.items() for s in starts
             )
         done = self._do("changes", lambda client: refresh(client, dirty))
+        self._measure(
+            "changes",
+            started,
+            done,
+            changes=len(messages),
+            facts=facts,
+            received_ms=min(received, default=None),
+        )
         self.counts["changes"] += len(messages)
         self.counts["buckets"] += done
         self.counts["invalid"] += len(invalid)
@@ -62,11 +84,58 @@ class Refresher:
 
     def look(self) -> None:
         """Find and refresh buckets that are behind without a change telling so."""
+        started = monotonic()
         found = self._do("look", look)
+        self._measure("look", started, found)
         self.counts["looks"] += 1
         self.counts["behind"] += found
         if found:
             log.info("refreshed buckets that were behind", buckets=found)
+
+    async def keep_measuring(self, app: faust.App) -> None:
+        """Measure every few seconds, until the app stops."""
+        while not app.should_stop:
+            await asyncio.to_thread(self.measure)
+            await app.sleep(MEASURE_EVERY)
+
+    def measure(self) -> None:
+        """Write how the work goes, and what the broker tells of lags. Never fails: nothing needs it."""
+        try:
+            if "measure" not in self._clients:
+                self._clients["measure"] = connect(self._target)
+            try:
+                if self._lags:
+                    self.measurements.add(*self._lags())
+            finally:
+                self.measurements.write(self._clients["measure"])
+        except Exception as error:  # noqa: BLE001 - whatever it is, the work goes on
+            log.warning("measurements are dropped", error=repr(error)[:300])
+
+    def _measure(
+        self,
+        kind: str,
+        started: float,
+        buckets: int,
+        *,
+        changes: int = 0,
+        facts: int = 0,
+        received_ms: int | None = None,
+    ) -> None:
+        if not buckets:
+            return
+        now = datetime.now(UTC)
+        late = None if received_ms is None else int(now.timestamp() * 1000) - received_ms
+        self.measurements.add(
+            Refreshed(
+                at=now,
+                kind=kind,
+                changes=changes,
+                facts=facts,
+                buckets=buckets,
+                duration_ms=round((monotonic() - started) * 1000),
+                latency_ms=None if late is None else min(max(late, 0), _UINT32),
+            )
+        )
 
     def _do(self, kind: str, work: Any) -> int:
         def attempt() -> int:
@@ -99,16 +168,22 @@ class _Consumer(driver.Consumer):  # type: ignore[misc]
 
 
 def build(
-    target: Target, *, options: Mapping[str, Any], folder: Path, look_every: float
+    target: Target,
+    *,
+    options: Mapping[str, Any],
+    folder: Path,
+    look_every: float,
+    lags: Callable[[], Sequence[Lag]] | None = None,
 ) -> tuple[faust.App, Refresher]:
     """The app, and what it does its work with.
 
     `options`: broker and timeouts for `faust.App`; `folder`: Faust keeps small files there;
-    `look_every`: seconds between two looks for buckets that are behind (one runs at start).
+    `look_every`: seconds between two looks for buckets that are behind (one runs at start); `lags`: see
+    Refresher.
     """
-    refresher = Refresher(target)
+    refresher = Refresher(target, lags)
     app = faust.App(
-        "gallery-refresh",
+        REFRESH_GROUP,
         datadir=str(folder),
         store="memory://",
         topic_allow_declare=False,
@@ -149,6 +224,7 @@ def build(
 
     app.agent(source)(refresh_changes)
     app.task(look_for_buckets_behind)
+    app.task(refresher.keep_measuring)
     app.on_before_shutdown.connect(stop_waiting)
     return app, refresher
 

@@ -31,6 +31,8 @@ class Change(BaseModel):
     buckets: dict[str, tuple[NonNegativeInt, ...]]
     """Event type → starts of the buckets, in seconds since 1970, UTC."""
     sources: tuple[Source, ...]
+    received_ms: NonNegativeInt | None = None
+    """Kafka's oldest timestamp among these facts, in ms since 1970: how long they take to be seen."""
 
 
 def encode(change: Change) -> bytes:

@@ -35,6 +35,11 @@ CHANGES: Final = Topic("gallery.changes", "gallery_id", 6, 7 * DAY_MS)
 SOURCES: Final = (EVENTS, ATTENDEES, CHANGES)
 TOPICS: Final = tuple(topic for source in SOURCES for topic in (source, source.dead_letters))
 
+INGEST_GROUP: Final = "gallery-ingest"
+REFRESH_GROUP: Final = "gallery-refresh"
+FACES_GROUP: Final = "gallery-faces"
+"""The consumer groups."""
+
 
 def topic_of(event_type: str) -> Topic:
     """The topic that an event type is published to."""

@@ -104,6 +104,7 @@ def read(records: Iterable[Record], *, now: datetime) -> Batch:
     buckets: dict[str, dict[str, set[int]]] = defaultdict(lambda: defaultdict(set))
     sources: dict[str, dict[tuple[str, int], tuple[int, int]]] = defaultdict(dict)
     facts: dict[str, int] = defaultdict(int)
+    oldest: dict[str, datetime] = {}
     for record in records:
         topic, partition, offset = record.topic() or "", record.partition() or 0, record.offset() or 0
         kind, milliseconds = record.timestamp()
@@ -134,6 +135,7 @@ def read(records: Iterable[Record], *, now: datetime) -> Batch:
         batch.facts.append(row[:-1] + b"," + to_json(lineage)[1:])
         gallery = event.gallery_id
         facts[gallery] += 1
+        oldest[gallery] = min(received, oldest.get(gallery, received))
         buckets[gallery][event.type].add(
             int(event.occurred_at.timestamp()) // BUCKET_SECONDS * BUCKET_SECONDS
         )
@@ -148,6 +150,7 @@ def read(records: Iterable[Record], *, now: datetime) -> Batch:
                 Source(topic=topic, partition=partition, first=first, last=last)
                 for (topic, partition), (first, last) in sorted(sources[gallery].items())
             ),
+            received_ms=(oldest[gallery] - _EPOCH) // timedelta(milliseconds=1),
         )
         for gallery, types in sorted(buckets.items())
     ]

@@ -29,6 +29,8 @@ TABLES: Final = (
     "dead_letter_log",
     "conflicts",
     "looks",
+    "consumer_lag",
+    "refreshes",
     *(p.table for p in PROJECTIONS),
 )
 EXTRAS: Final[dict[str, tuple[dict[str, Any], ...]]] = {

@@ -69,6 +69,8 @@ def test_every_alert_of_the_product_is_there() -> None:
         "projections-behind",
         "refresh-silent",
         "ingest-slow",
+        "consumer-lag",
+        "dashboards-late",
     }
 
 

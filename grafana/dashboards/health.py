@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from grafana_foundation_sdk.models.dashboard import Dashboard, Panel
 
@@ -23,11 +23,10 @@ WAITING: Final = (
     f"FROM {ask('photos_in_range', galleries=ACTIVE)} "
     "WHERE NOT processed AND uploaded_at < now64(3) - INTERVAL 10 MINUTE"
 )
-BEHIND_PANEL: Final = 103
-DEAD_PANEL: Final = 104
-WAITING_PANEL: Final = 105
-LATENCY_PANEL: Final = 203
-UPLOADS_PANEL: Final = 504
+MEASURED: Final = "$__timeFilter_ms(at)"
+SEEN: Final = f"FROM refreshes WHERE {MEASURED} AND latency_ms IS NOT NULL"
+SLOW: Final = [(None, GOOD), (10_000, WARN), (60_000, BAD)]
+BY_FACTS: Final = "quantileExactWeighted({0})(latency_ms, greatest(facts, 1))"
 
 
 def build() -> Dashboard:
@@ -51,78 +50,88 @@ def build() -> Dashboard:
 
 def _now() -> list[Panel]:
     return [
-        number(
+        _card(
             101,
             "Events per second",
             "Facts written in the range / its seconds. A fact that was sent twice and written twice counts "
             "twice.",
-            Query(
-                f"""SELECT count() / ((toUnixTimestamp64Milli($__toTime_ms) - {SINCE} + 1) / 1000) AS Rate
-                FROM events WHERE {INGESTED}"""
-            ),
-            width=8,
-            height=4,
+            f"""SELECT count() / ((toUnixTimestamp64Milli($__toTime_ms) - {SINCE} + 1) / 1000) AS Rate
+            FROM events WHERE {INGESTED}""",
             unit="none",
             decimals=1,
         ),
-        number(
+        _card(
             102,
             "Kafka to table, 95 %",
             "Time from Kafka's timestamp to the row in ClickHouse, for 95 % of the facts written in the "
             "range. A replay of old messages shows here as their age.",
-            Query(
-                f"""SELECT if(count() = 0, NULL, quantile(0.95)({LATE})) AS Latency
-                FROM events WHERE {INGESTED}"""
-            ),
-            width=8,
-            height=4,
+            f"""SELECT if(count() = 0, NULL, quantile(0.95)({LATE})) AS Latency
+            FROM events WHERE {INGESTED}""",
             unit=MILLISECONDS,
             decimals=0,
-            steps=[(None, GOOD), (10_000, WARN), (60_000, BAD)],
+            steps=SLOW,
             empty="Nothing written",
         ),
-        number(
-            BEHIND_PANEL,
+        _card(
+            107,
+            "Event to dashboard, 95 %",
+            "Time from Kafka's timestamp until dashboards showed the event, for 95 % of the facts refreshed "
+            "in the range; each refresh counts with its oldest fact. A replay shows as its age.",
+            f"SELECT if(count() = 0, NULL, {BY_FACTS.format(0.95)}) AS Latency {SEEN}",
+            unit=MILLISECONDS,
+            decimals=0,
+            steps=SLOW,
+            empty="Nothing refreshed",
+        ),
+        _card(
+            108,
+            "Consumer lag",
+            "Messages on Kafka that a worker has not done its work for, on all partitions: the latest "
+            "measurement of the range, of the worker with the most. Not measured with the embedded broker "
+            "tansu, which tells wrong ends.",
+            f"""SELECT max(messages) AS Lag FROM
+            (
+                SELECT sum(latest) AS messages FROM
+                (
+                    SELECT consumer, argMax(lag, at) AS latest
+                    FROM consumer_lag WHERE {MEASURED} GROUP BY consumer, topic, partition
+                )
+                GROUP BY consumer
+            )
+            HAVING count() > 0""",
+            steps=[(None, GOOD), (1000, WARN), (10_000, BAD)],
+            empty="Not measured",
+        ),
+        _card(
+            103,
             "Projections behind",
-            "Quarters of an hour with facts, written in the range and more than a minute ago, that the "
-            "projections have not seen all of: what dashboards do not show yet. 0 unless refresh stands "
-            "still.",
-            Query(
-                f"""SELECT count() AS Behind FROM buckets_behind(since = {SINCE})
-                WHERE waiting_since < now64(3) - INTERVAL 1 MINUTE"""
-            ),
-            width=8,
-            height=4,
+            "Quarters of an hour with facts, written in the range and over a minute ago, that dashboards do "
+            "not show all of yet. 0 unless refresh stands still.",
+            f"""SELECT count() AS Behind FROM buckets_behind(since = {SINCE})
+            WHERE waiting_since < now64(3) - INTERVAL 1 MINUTE""",
             steps=[(None, GOOD), (1, WARN), (20, BAD)],
         ),
-        number(
-            DEAD_PANEL,
+        _card(
+            104,
             "Dead letters",
             "Messages of the range (by Kafka's timestamp) that are no event. Each is a mistake of a "
             "producer; the table below says which.",
-            Query("SELECT count() AS Letters FROM dead_letters FINAL WHERE $__timeFilter_ms(received_at)"),
-            width=8,
-            height=4,
+            "SELECT count() AS Letters FROM dead_letters FINAL WHERE $__timeFilter_ms(received_at)",
             steps=[(None, GOOD), (1, WARN), (100, BAD)],
         ),
-        number(
-            WAITING_PANEL,
+        _card(
+            105,
             "Photos waiting for faces",
-            "Photos uploaded in the range, more than ten minutes ago, without faces.detected or "
-            "faces.failed.",
-            Query(f"SELECT count() AS Waiting {WAITING}"),
-            width=8,
-            height=4,
+            "Photos of the range, uploaded over ten minutes ago, without faces.detected or faces.failed.",
+            f"SELECT count() AS Waiting {WAITING}",
             steps=[(None, GOOD), (1, WARN), (50, BAD)],
         ),
-        number(
+        _card(
             106,
             "Conflicts",
             "Keys (gallery, type, time, id) that ever came with different contents: a mistake of a "
             "producer. The greater content hash counts.",
-            Query("SELECT count() AS Conflicts FROM conflicts FINAL"),
-            width=8,
-            height=4,
+            "SELECT count() AS Conflicts FROM conflicts FINAL",
             steps=[(None, GOOD), (1, WARN)],
         ),
     ]
@@ -130,179 +139,183 @@ def _now() -> list[Panel]:
 
 def _ingest() -> list[Panel]:
     return [
-        over_time(
+        _flow(
             201,
             "Events per second",
             "Facts by the time they were written to ClickHouse, and by their time on Kafka. Written far "
             "above Kafka is catching up; far below is falling behind.",
-            Query(
-                f"""SELECT time, sum(arrived) / $__interval_s AS "On Kafka",
-                    sum(written) / $__interval_s AS Written
-                FROM
-                (
-                    SELECT $__timeInterval(inserted_at) AS time, 0 AS arrived, count() AS written
-                    FROM events WHERE {INGESTED} GROUP BY time
-                    UNION ALL
-                    SELECT $__timeInterval(received_at) AS time, count(), 0
-                    FROM events WHERE $__timeFilter_ms(received_at) GROUP BY time
-                )
-                GROUP BY time ORDER BY time""",
-                series=True,
-            ),
+            f"""SELECT time, sum(arrived) / $__interval_s AS "On Kafka",
+                sum(written) / $__interval_s AS Written
+            FROM
+            (
+                SELECT $__timeInterval(inserted_at) AS time, 0 AS arrived, count() AS written
+                FROM events WHERE {INGESTED} GROUP BY time
+                UNION ALL
+                SELECT $__timeInterval(received_at) AS time, count(), 0
+                FROM events WHERE $__timeFilter_ms(received_at) GROUP BY time
+            )
+            GROUP BY time ORDER BY time""",
             draw="line",
             unit="none",
             width=12,
-            height=8,
         ),
-        over_time(
+        _flow(
             202,
             "Events per second by type",
             "Facts written, by event type.",
-            Query(
-                f"""SELECT $__timeInterval(inserted_at) AS time, toString(type) AS type,
-                    count() / $__interval_s AS rate
-                FROM events WHERE {INGESTED} GROUP BY time, type ORDER BY time""",
-                series=True,
-            ),
+            f"""SELECT $__timeInterval(inserted_at) AS time, toString(type) AS type,
+                count() / $__interval_s AS rate
+            FROM events WHERE {INGESTED} GROUP BY time, type ORDER BY time""",
             by="type",
             unit="none",
             width=12,
-            height=8,
         ),
-        over_time(
-            LATENCY_PANEL,
+        _flow(
+            203,
             "Kafka to table",
-            "Time from Kafka's timestamp to the row in ClickHouse. Dashboards show a fact about a second "
-            "later, unless projections are behind.",
-            Query(
-                f"""SELECT $__timeInterval(inserted_at) AS time, quantile(0.5)({LATE}) AS "50 %",
-                    quantile(0.95)({LATE}) AS "95 %", max({LATE}) AS slowest
-                FROM events WHERE {INGESTED} GROUP BY time ORDER BY time""",
-                series=True,
-            ),
+            "Time from Kafka's timestamp to the row in ClickHouse: the first part of the way to dashboards.",
+            f"""SELECT $__timeInterval(inserted_at) AS time, {_quantiles(LATE)}, max({LATE}) AS slowest
+            FROM events WHERE {INGESTED} GROUP BY time ORDER BY time""",
             draw="line",
             unit=MILLISECONDS,
             width=12,
-            height=8,
         ),
-        over_time(
+        _flow(
             204,
             "Happening to table",
             "Time from occurred_at, by the producer's clock, to the row in ClickHouse. Phones without a "
             "network send late; a median that grows says that a producer holds events back.",
-            Query(
-                f"""SELECT $__timeInterval(inserted_at) AS time,
-                    quantile(0.5)(dateDiff('millisecond', occurred_at, inserted_at)) AS "50 %",
-                    quantile(0.95)(dateDiff('millisecond', occurred_at, inserted_at)) AS "95 %"
-                FROM events WHERE {INGESTED} GROUP BY time ORDER BY time""",
-                series=True,
-            ),
+            f"""SELECT $__timeInterval(inserted_at) AS time,
+                {_quantiles("dateDiff('millisecond', occurred_at, inserted_at)")}
+            FROM events WHERE {INGESTED} GROUP BY time ORDER BY time""",
             draw="line",
             unit=MILLISECONDS,
             width=12,
-            height=8,
         ),
     ]
 
 
 def _progress() -> list[Panel]:
     return [
-        grid(
+        _flow(
+            304,
+            "Consumer lag",
+            "Messages on Kafka that a worker (consumer group) has not done its work for, on all partitions: "
+            "the latest measurement of each interval. Growing: too few of these workers, or one hangs. Not "
+            "measured with the embedded broker tansu.",
+            f"""SELECT time, consumer, sum(latest) AS messages FROM
+            (
+                SELECT $__timeInterval(at) AS time, toString(consumer) AS consumer, argMax(lag, at) AS latest
+                FROM consumer_lag WHERE {MEASURED} GROUP BY time, consumer, topic, partition
+            )
+            GROUP BY time, consumer ORDER BY time""",
+            by="consumer",
+            draw="line",
+            interval="15s",
+            empty="Not measured in this range",
+        ),
+        _flow(
+            305,
+            "Event to dashboard",
+            "Time from Kafka's timestamp until dashboards showed the event, by the time they did; each "
+            "refresh counts with its oldest fact, as often as it has facts. A replay shows as its age.",
+            f"""SELECT $__timeInterval(at) AS time, {BY_FACTS.format(0.5)} AS "50 %",
+                {BY_FACTS.format(0.95)} AS "95 %", max(latency_ms) AS slowest
+            {SEEN} GROUP BY time ORDER BY time""",
+            draw="line",
+            unit=MILLISECONDS,
+            interval="15s",
+            empty="Nothing refreshed",
+        ),
+        _flow(
+            306,
+            "Refresh times",
+            "How long refreshes of the projections took, by the time they ended. Each works on the changes "
+            "that came together, so it grows with the load, and stays.",
+            f"""SELECT $__timeInterval(at) AS time, {_quantiles("duration_ms")},
+                max(duration_ms) AS slowest
+            FROM refreshes WHERE {MEASURED} GROUP BY time ORDER BY time""",
+            draw="line",
+            unit=MILLISECONDS,
+            interval="15s",
+            empty="Nothing refreshed",
+        ),
+        _list(
             301,
             "Partitions",
             "How far ingest is, by partition: the newest offset written in the range, its time on Kafka, "
-            "and how long ago a row of the partition was written. How many messages wait beyond that, only "
-            "Kafka knows (`kafka-consumer-groups --describe`).",
-            Query(
-                f"""SELECT toString(topic) AS Topic, toString(partition) AS Partition,
-                    toString(max(offset)) AS Offset, max(received_at) AS "On Kafka at",
-                    dateDiff('second', max(inserted_at), now64(3)) AS "Written ago"
-                FROM events WHERE {INGESTED} GROUP BY topic, partition ORDER BY topic, partition"""
-            ),
+            "and how long ago a row of the partition was written.",
+            f"""SELECT toString(topic) AS Topic, toString(partition) AS Partition,
+                toString(max(offset)) AS Offset, max(received_at) AS "On Kafka at",
+                dateDiff('second', max(inserted_at), now64(3)) AS "Written ago"
+            FROM events WHERE {INGESTED} GROUP BY topic, partition ORDER BY topic, partition""",
             width=10,
-            height=8,
             empty="Nothing written in this range",
-            overrides={"Written ago": {"unit": SECONDS}},
+            seconds="Written ago",
         ),
-        grid(
+        _list(
             302,
             "Behind",
-            "Quarters of an hour with facts written in the range that the projections have not seen all of, "
-            "and for how long the first of these has been waiting.",
-            Query(
-                f"""SELECT {GALLERY} AS Gallery, toString(type) AS Type, bucket AS Quarter,
-                    dateDiff('second', waiting_since, now64(3)) AS Waiting
-                FROM buckets_behind(since = {SINCE}) AS asked {PLAN}
-                ORDER BY waiting_since, asked.gallery_id, type, bucket LIMIT 100"""
-            ),
+            "Quarters of an hour with facts of the range that the projections have not seen all of, and how "
+            "long the first of these has been waiting.",
+            f"""SELECT {GALLERY} AS Gallery, toString(type) AS Type, bucket AS Quarter,
+                dateDiff('second', waiting_since, now64(3)) AS Waiting
+            FROM buckets_behind(since = {SINCE}) AS asked {PLAN}
+            ORDER BY waiting_since, asked.gallery_id, type, bucket LIMIT 100""",
             width=9,
-            height=8,
             empty="Projections have seen every fact",
-            overrides={"Waiting": {"unit": SECONDS}},
+            seconds="Waiting",
         ),
-        grid(
+        _list(
             303,
             "Looks",
             "Refresh looks for quarters that are behind at start and once a minute. An old look: no refresh "
             "worker runs.",
-            Query(
-                """SELECT toString(name) AS Look, max(until) AS "Looked until",
-                    dateDiff('second', max(until), now64(3)) AS Ago
-                FROM looks GROUP BY name ORDER BY name"""
-            ),
+            """SELECT toString(name) AS Look, max(until) AS "Looked until",
+                dateDiff('second', max(until), now64(3)) AS Ago
+            FROM looks GROUP BY name ORDER BY name""",
             width=5,
-            height=8,
             empty="No refresh worker has looked yet",
-            overrides={"Ago": {"unit": SECONDS}},
+            seconds="Ago",
         ),
     ]
 
 
 def _letters() -> list[Panel]:
     return [
-        over_time(
+        _flow(
             401,
             "Dead letters by reason",
             "Messages that are no event, by their time on Kafka and by what is wrong with them.",
-            Query(
-                """SELECT $__timeInterval(received_at) AS time, toString(reason) AS reason, count() AS letters
+            """SELECT $__timeInterval(received_at) AS time, toString(reason) AS reason, count() AS letters
                 FROM dead_letters FINAL WHERE $__timeFilter_ms(received_at)
                 GROUP BY time, reason ORDER BY time""",
-                series=True,
-            ),
             by="reason",
             width=8,
-            height=8,
             interval="1m",
             empty="No dead letters",
         ),
-        grid(
+        _list(
             402,
             "Latest dead letters",
             "The newest of the range: reason, the first field that is wrong, the producer, and where the "
             "message lies. The bytes are in the table dead_letters.",
-            Query(
-                """SELECT received_at AS Time, toString(reason) AS Reason, field AS Field, detail AS Detail,
+            """SELECT received_at AS Time, toString(reason) AS Reason, field AS Field, detail AS Detail,
                     producer AS Producer,
                     concat(toString(topic), '/', toString(partition), '/', toString(offset)) AS Message
                 FROM dead_letters FINAL WHERE $__timeFilter_ms(received_at)
-                ORDER BY received_at DESC, letter_id LIMIT 50"""
-            ),
+                ORDER BY received_at DESC, letter_id LIMIT 50""",
             width=10,
-            height=8,
             empty="No dead letters",
         ),
-        grid(
+        _list(
             403,
             "Latest conflicts",
             "Keys that came with different contents, newest first, at any time.",
-            Query(
-                """SELECT occurred_at AS Time, toString(gallery_id) AS Gallery, toString(type) AS Type,
+            """SELECT occurred_at AS Time, toString(gallery_id) AS Gallery, toString(type) AS Type,
                     toString(event_id) AS Id
-                FROM conflicts FINAL ORDER BY occurred_at DESC, gallery_id, type, event_id LIMIT 50"""
-            ),
+                FROM conflicts FINAL ORDER BY occurred_at DESC, gallery_id, type, event_id LIMIT 50""",
             width=6,
-            height=8,
             empty="No conflicts",
         ),
     ]
@@ -310,75 +323,80 @@ def _letters() -> list[Panel]:
 
 def _faces() -> list[Panel]:
     return [
-        grid(
+        _list(
             501,
             "Photos waiting",
-            "Photos uploaded in the range, more than ten minutes ago, without faces.detected or "
-            "faces.failed, by gallery, and for how long the oldest has been waiting.",
-            Query(
-                f"""SELECT {GALLERY} AS Gallery, photos AS Photos, waiting AS "Oldest waits"
+            "The photos that wait for faces, by gallery, and for how long the oldest has been waiting.",
+            f"""SELECT {GALLERY} AS Gallery, photos AS Photos, waiting AS "Oldest waits"
                 FROM
                 (
                     SELECT gallery_id, count() AS photos,
                         dateDiff('second', min(uploaded_at), now64(3)) AS waiting
                     {WAITING} GROUP BY gallery_id
-                ) AS asked {PLAN} ORDER BY photos DESC, asked.gallery_id"""
-            ),
+                ) AS asked {PLAN} ORDER BY photos DESC, asked.gallery_id""",
             width=6,
-            height=8,
             empty="No photo is waiting",
-            overrides={"Oldest waits": {"unit": SECONDS}},
+            seconds="Oldest waits",
         ),
-        over_time(
+        _flow(
             502,
             "Photos looked at",
             "Photos with faces.detected, and those with faces.failed by reason, by the time of the event.",
-            Query(
-                """SELECT $__timeInterval(occurred_at) AS time,
+            """SELECT $__timeInterval(occurred_at) AS time,
                     if(type = 'faces.detected', 'detected', toString(reason)) AS outcome, count() AS photos
                 FROM events FINAL
                 WHERE type IN ('faces.detected', 'faces.failed') AND $__timeFilter_ms(occurred_at)
                 GROUP BY time, outcome ORDER BY time""",
-                series=True,
-            ),
             by="outcome",
             width=6,
-            height=8,
             interval="1m",
             empty="No photo was looked at",
         ),
-        over_time(
+        _flow(
             503,
             "Time per photo",
             "What the face worker took for a photo (duration_ms of faces.detected).",
-            Query(
-                """SELECT $__timeInterval(occurred_at) AS time, quantile(0.5)(duration_ms) AS "50 %",
-                    quantile(0.95)(duration_ms) AS "95 %"
+            f"""SELECT $__timeInterval(occurred_at) AS time, {_quantiles("duration_ms")}
                 FROM events FINAL WHERE type = 'faces.detected' AND $__timeFilter_ms(occurred_at)
                 GROUP BY time ORDER BY time""",
-                series=True,
-            ),
             draw="line",
             unit=MILLISECONDS,
             width=6,
-            height=8,
             interval="1m",
             empty="No photo was looked at",
         ),
-        over_time(
-            UPLOADS_PANEL,
+        _flow(
+            504,
             "Failed uploads",
             "photo.upload_failed by reason, by the time of the event.",
-            Query(
-                """SELECT $__timeInterval(occurred_at) AS time, toString(reason) AS reason, count() AS uploads
+            """SELECT $__timeInterval(occurred_at) AS time, toString(reason) AS reason, count() AS uploads
                 FROM events FINAL WHERE type = 'photo.upload_failed' AND $__timeFilter_ms(occurred_at)
                 GROUP BY time, reason ORDER BY time""",
-                series=True,
-            ),
             by="reason",
             width=6,
-            height=8,
             interval="1m",
             empty="No failed uploads",
         ),
     ]
+
+
+def _card(id_: int, title: str, description: str, sql: str, **house: Any) -> Panel:
+    """One number of now: four of them in a line."""
+    return number(id_, title, description, Query(sql), width=6, height=4, **house)
+
+
+def _flow(id_: int, title: str, description: str, sql: str, *, width: int = 8, **house: Any) -> Panel:
+    """Something over time."""
+    return over_time(id_, title, description, Query(sql, series=True), width=width, height=8, **house)
+
+
+def _list(
+    id_: int, title: str, description: str, sql: str, *, width: int, empty: str, seconds: str = ""
+) -> Panel:
+    """A table; its column `seconds` is a time that something takes."""
+    overrides = {seconds: {"unit": SECONDS}} if seconds else None
+    return grid(id_, title, description, Query(sql), width=width, height=8, empty=empty, overrides=overrides)
+
+
+def _quantiles(value: str) -> str:
+    return f'quantile(0.5)({value}) AS "50 %", quantile(0.95)({value}) AS "95 %"'

@@ -92,6 +92,17 @@ def test_lineage_says_where_each_fact_came_from(story: Story, client: Client) ->
     assert rows[0][4].replace(tzinfo=START.tzinfo) > START + timedelta(days=59), "the time of the message"
 
 
+def test_refreshes_are_measured(story: Story, client: Client) -> None:
+    facts = sum(not event.type.startswith("attendee.") for event in story.events)
+
+    def measured() -> bool:
+        sql = "SELECT sum(facts), min(latency_ms) FROM refreshes WHERE kind = 'changes'"
+        (told, fastest) = client.query(sql).result_rows[0]
+        return bool(told >= facts and fastest is not None)
+
+    wait_for(measured, "measurements of every change", 30)
+
+
 def test_verify_is_silent(story: Story, live: Live) -> None:
     done = live.gallery("verify")
     assert (done.stdout, done.stderr) == ("", "")
