@@ -13,6 +13,7 @@ from deploy import (
     cli_docs,
     cli_events,
     cli_exports,
+    cli_faces,
     cli_replay,
     cli_stack,
     cli_store,
@@ -54,7 +55,7 @@ app.command()(cli_events.simulate)
 app.command()(cli_events.schemas)
 app.command()(cli_workers.ingest)
 app.command()(cli_workers.refresh)
-app.command()(cli_workers.faces)
+app.add_typer(cli_faces.faces, name="faces")
 app.command()(cli_workers.viewer)
 app.command()(cli_store.migrate)
 app.command()(cli_replay.replay)

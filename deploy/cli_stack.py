@@ -36,6 +36,9 @@ def up(
     viewer: Annotated[
         bool, typer.Option("--viewer/--no-viewer", help="The dashboards in a browser, at 127.0.0.1:3000.")
     ] = True,
+    faces: Annotated[
+        int, typer.Option(min=0, max=64, help="Face workers, of one core each; they need the extra `faces`.")
+    ] = 0,
     foreground: Annotated[
         bool, typer.Option("--foreground", help="Stay and log here; Ctrl-C stops everything.")
     ] = False,
@@ -48,6 +51,7 @@ def up(
     \b
     gallery up
     gallery up --foreground
+    gallery up --faces 2
     gallery up --broker kafka
     gallery up --broker kafka.example.org:9092
     GALLERY_CLICKHOUSE_PORT=18123 GALLERY_VIEWER_PORT=13000 gallery up
@@ -60,6 +64,8 @@ def up(
     names = [] if workers == "none" else [name.strip() for name in workers.split(",") if name.strip()]
     if not viewer:
         names = [name for name in names if name != "viewer"]
+    if faces:
+        names = [name for name in names if name != "faces"] + local.numbered("faces", faces)
     if foreground:
         local.refuse_second(settings.folder)
         local.supervise(settings, names)

@@ -32,20 +32,6 @@ def refresh() -> None:
     run_refresh(console.settings())
 
 
-def faces() -> None:
-    """Photos and selfies → people: detect, embed, group, match. Runs until SIGTERM.
-
-    Needs the extra `faces` and loads TensorFlow first, 10 to 20 s. Run one per installation.
-
-    \b
-    gallery faces
-    GALLERY_FACES_PICTURES=/srv/photos gallery faces     # read no file outside this folder
-    """
-    from deploy.faces import run_faces  # noqa: PLC0415
-
-    run_faces(console.settings())
-
-
 def viewer() -> None:
     """Dashboards in a browser, without a Grafana server. Runs until SIGTERM.
 

@@ -13,7 +13,7 @@ from deploy.topics import check_topics, require
 from deploy.workers import serve_health, stop_on_signals, target
 from face_worker.answers import Answering
 from face_worker.clusters import Recipe
-from face_worker.embedder import DeepFaceEmbedder
+from face_worker.embedder import DeepFaceEmbedder, Embedder
 from face_worker.looking import Looking
 from face_worker.matcher import Thresholds
 from face_worker.pictures import Limits
@@ -31,33 +31,46 @@ _BATCH: Final = 1000  # most messages of a batch are no pictures and only passed
 _WAIT_SECONDS: Final = 1.0
 
 
-def run_faces(settings: Settings) -> None:
-    """Photos and selfies → people, until SIGTERM, in one thread; for more cores start more of them.
-
-    Loads TensorFlow first, which takes 10 to 20 s. Raises SetupError, TopicError, Unavailable.
-    """
-    stopping = stop_on_signals()
-    embedder = DeepFaceEmbedder(settings.folder.absolute() / "deepface", weights=settings.faces_weights)
-    require(check_topics(settings.admin(), settings.profile, TOPICS))
-    client: Client = until_done(
-        lambda: connect(target(settings)), what="connecting to ClickHouse", stopping=stopping
-    )
-    embedder.load()
-    consumer = BatchConsumer(
-        settings.consumer(FACES_GROUP), [EVENTS.name], max_messages=_BATCH, max_wait=_WAIT_SECONDS
-    )
-    waiting = Waiting(stopping, consumer.keep_alive)
-    limits = Limits(
+def limits(settings: Settings) -> Limits:
+    """What pictures may be read, and how they are scaled."""
+    return Limits(
         max_bytes=settings.faces_max_bytes,
         max_side=settings.faces_max_side,
         file_root=settings.faces_pictures,
     )
+
+
+def run_faces(settings: Settings, embedder: Embedder | None = None) -> None:
+    """Photos and selfies → people, until SIGTERM, in one thread; for more cores start more of them.
+
+    Without an embedder it is DeepFace's: TensorFlow is loaded first, which takes 10 to 20 s. Raises
+    SetupError, TopicError, Unavailable.
+    """
+    stopping = stop_on_signals()
+    if embedder is None:
+        embedder = deepface = DeepFaceEmbedder(
+            settings.folder.absolute() / "deepface", weights=settings.faces_weights
+        )
+        deepface.load()
+    require(check_topics(settings.admin(), settings.profile, TOPICS))
+    client: Client = until_done(
+        lambda: connect(target(settings)), what="connecting to ClickHouse", stopping=stopping
+    )
+    consumer = BatchConsumer(
+        settings.consumer(FACES_GROUP), [EVENTS.name], max_messages=_BATCH, max_wait=_WAIT_SECONDS
+    )
+    waiting = Waiting(stopping, consumer.keep_alive)
     thresholds = Thresholds(
         match=settings.faces_match, offer=settings.faces_offer, margin=settings.faces_margin
     )
     with threadpool_limits(1), Publisher(settings.producer()) as publisher:
         answering = Answering(
-            FaceStore(client), publisher, Looking(embedder, limits, waiting), waiting, Recipe(), thresholds
+            FaceStore(client),
+            publisher,
+            Looking(embedder, limits(settings), waiting),
+            waiting,
+            Recipe(),
+            thresholds,
         )
         rounds = Rounds(client, answering, settings.faces_look_every, quiet=settings.faces_quiet)
         worker = FaceWorker(consumer, answering, rounds)

@@ -55,7 +55,7 @@ _CONNECTION: Final = (
 WORKERS: Final[Mapping[str, tuple[str, ...]]] = {
     "ingest": ("ingest",),
     "refresh": ("refresh",),
-    "faces": ("faces",),
+    "faces": ("faces", "run"),
     "viewer": ("viewer",),
 }
 """Name → arguments of `gallery`: commands that run until SIGTERM and answer /ready on GALLERY_HEALTH_PORT."""
@@ -239,19 +239,25 @@ def first_fetch(settings: Settings) -> str | None:
     return None
 
 
+def numbered(name: str, number: int) -> list[str]:
+    """The names of several processes of one worker: faces, or faces-1, faces-2 ..."""
+    return [name] if number == 1 else [f"{name}-{one}" for one in range(1, number + 1)]
+
+
 def _worker(name: str, settings: Settings) -> Component:
-    if name not in WORKERS:
+    kind = name.rstrip("0123456789").removesuffix("-") if name not in WORKERS else name
+    if kind not in WORKERS:
         raise SetupError(f"there is no worker {name!r}: choose among {', '.join(WORKERS)}")
     port = free_port(settings.health_host)
     own = _for_files(settings).model_copy(update={"health_port": port})
     page = ((settings.viewer_host, settings.viewer_port),) if name == "viewer" else ()
     return Component(
         name,
-        (sys.executable, "-m", "deploy.cli", *WORKERS[name]),
+        (sys.executable, "-m", "deploy.cli", *WORKERS[kind]),
         environment(own),
         ready=lambda: http_answers(f"http://{settings.health_host}:{port}/ready"),
         listens=(*page, (settings.health_host, port)),
-        start_seconds=_WORKER_SECONDS.get(name, 60.0),
+        start_seconds=_WORKER_SECONDS.get(kind, 60.0),
     )
 
 
