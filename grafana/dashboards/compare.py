@@ -7,8 +7,9 @@ from typing import Final
 from grafana_foundation_sdk.builders.dashboard import CustomVariable
 from grafana_foundation_sdk.models.dashboard import Dashboard, Panel
 
+from grafana.fields import SHARE, percent_bar, signed_change
 from grafana.layout import Row, dashboard, gallery_variable, listed
-from grafana.panels import SHARE, curves, grid, percent_bar, side_by_side, signed_change
+from grafana.panels import curves, grid, side_by_side
 from grafana.queries import GALLERIES, GALLERY, PLAN, Query, ask
 
 UID: Final = "gallery-compare"

@@ -7,8 +7,7 @@ from typing import Final
 from grafana_foundation_sdk.models.dashboard import Dashboard, Panel
 
 from grafana.dashboards import gallery_visitors as visitors
-from grafana.layout import Row, annotation, dashboard, gallery_variable, organizer_variable
-from grafana.panels import (
+from grafana.fields import (
     BAD,
     BYTES,
     COUNT,
@@ -16,21 +15,15 @@ from grafana.panels import (
     QUIET,
     SHARE,
     WARN,
-    bars,
-    card,
     colored_words,
     count_bar,
-    dial,
-    donut,
-    firing,
     fixed,
-    grid,
     hidden,
     linked,
-    number,
     only,
-    over_time,
 )
+from grafana.layout import Row, annotation, dashboard, gallery_variable, organizer_variable
+from grafana.panels import bars, card, dial, donut, firing, grid, number, over_time
 from grafana.queries import BEFORE, ESCAPED, GALLERIES, GALLERY, PLAN, UNTIL, Query, Shared, ask
 
 UID: Final = "gallery"
@@ -227,7 +220,7 @@ def _timeline() -> list[Panel]:
             overrides={
                 "Days": linked(
                     "Show this time",
-                    f"/d/{UID}?var-gallery=${{__data.fields.id}}&from=${{__data.fields.from}}&to=${{__data.fields.to}}",
+                    f"/d/{UID}?var-gallery=${{__data.fields.id:percentencode}}&from=${{__data.fields.from}}&to=${{__data.fields.to}}",
                 ),
                 "id": hidden(),
                 "from": hidden(),

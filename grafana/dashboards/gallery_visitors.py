@@ -6,19 +6,8 @@ from typing import Final
 
 from grafana_foundation_sdk.models.dashboard import Panel
 
-from grafana.panels import (
-    BAD,
-    SHARE,
-    bars,
-    colored_words,
-    count_bar,
-    grid,
-    hidden,
-    linked,
-    only,
-    percent_bar,
-    side_by_side,
-)
+from grafana.fields import BAD, SHARE, colored_words, count_bar, hidden, linked, only, percent_bar
+from grafana.panels import bars, grid, side_by_side
 from grafana.queries import ESCAPED, GALLERY, PLAN, Query, Shared, ask
 
 SPONSOR_UID: Final = "sponsor"
@@ -143,7 +132,7 @@ def sponsors() -> list[Panel]:
             overrides={
                 "Sponsor": linked(
                     "Open the sponsor's dashboard",
-                    f"/d/{SPONSOR_UID}?var-sponsor=${{__data.fields.id}}"
+                    f"/d/{SPONSOR_UID}?var-sponsor=${{__data.fields.id:percentencode}}"
                     "&${gallery:queryparam}&${__url_time_range}",
                 ),
                 "CTR": {"unit": SHARE, "decimals": 2, "noValue": "-"},

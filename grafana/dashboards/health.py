@@ -6,8 +6,9 @@ from typing import Any, Final
 
 from grafana_foundation_sdk.models.dashboard import Dashboard, Panel
 
+from grafana.fields import BAD, GOOD, MILLISECONDS, SECONDS, WARN
 from grafana.layout import Row, dashboard
-from grafana.panels import BAD, GOOD, MILLISECONDS, SECONDS, WARN, grid, number, over_time
+from grafana.panels import grid, number, over_time
 from grafana.queries import GALLERY, PLAN, SINCE, Query, ask
 
 UID: Final = "gallery-health"
@@ -53,8 +54,7 @@ def _now() -> list[Panel]:
         _card(
             101,
             "Events per second",
-            "Facts written in the range / its seconds. A fact that was sent twice and written twice counts "
-            "twice.",
+            "Facts written in the range / its seconds. A fact that was written twice counts twice.",
             f"""SELECT count() / ((toUnixTimestamp64Milli($__toTime_ms) - {SINCE} + 1) / 1000) AS Rate
             FROM events WHERE {INGESTED}""",
             unit="none",
@@ -142,8 +142,8 @@ def _ingest() -> list[Panel]:
         _flow(
             201,
             "Events per second",
-            "Facts by the time they were written to ClickHouse, and by their time on Kafka. Written far "
-            "above Kafka is catching up; far below is falling behind.",
+            "Facts by the time they were written to ClickHouse, and by their time on Kafka. Far more written "
+            "is catching up, far less is falling behind.",
             f"""SELECT time, sum(arrived) / $__interval_s AS "On Kafka",
                 sum(written) / $__interval_s AS Written
             FROM
@@ -243,8 +243,7 @@ def _progress() -> list[Panel]:
         _list(
             301,
             "Partitions",
-            "How far ingest is, by partition: the newest offset written in the range, its time on Kafka, "
-            "and how long ago a row of the partition was written.",
+            "How far ingest is: the newest offset written, its time on Kafka, how long ago it was written.",
             f"""SELECT toString(topic) AS Topic, toString(partition) AS Partition,
                 toString(max(offset)) AS Offset, max(received_at) AS "On Kafka at",
                 dateDiff('second', max(inserted_at), now64(3)) AS "Written ago"
@@ -269,8 +268,7 @@ def _progress() -> list[Panel]:
         _list(
             303,
             "Looks",
-            "Refresh looks for quarters that are behind at start and once a minute. An old look: no refresh "
-            "worker runs.",
+            "Refresh looks for quarters that are behind once a minute. An old look: no refresh worker runs.",
             """SELECT toString(name) AS Look, max(until) AS "Looked until",
                 dateDiff('second', max(until), now64(3)) AS Ago
             FROM looks GROUP BY name ORDER BY name""",

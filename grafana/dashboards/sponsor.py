@@ -7,8 +7,9 @@ from typing import Final
 from grafana_foundation_sdk.models.dashboard import Dashboard, Panel
 
 from grafana.dashboards.gallery_visitors import SPONSOR_UID
+from grafana.fields import SHARE, fixed
 from grafana.layout import Row, chosen, dashboard
-from grafana.panels import SHARE, fixed, grid, note, number, over_time
+from grafana.panels import grid, note, number, over_time
 from grafana.queries import ESCAPED, GALLERY, PLAN, Query, ask
 
 UID: Final = SPONSOR_UID
