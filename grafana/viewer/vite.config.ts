@@ -1,7 +1,8 @@
 import { cp } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import react from '@vitejs/plugin-react';
-import { defineConfig, type Plugin } from 'vite';
+import type { Plugin } from 'vite';
+import { defineConfig } from 'vitest/config';
 
 const ICONS = resolve(import.meta.dirname, 'node_modules/@grafana/ui/dist/public/img/icons');
 const FONTS = resolve(import.meta.dirname, 'node_modules/@fontsource/inter/files');
@@ -33,5 +34,7 @@ export default defineConfig({
     alias: [{ find: /^(monaco-editor|@monaco-editor\/react)(\/.*)?$/, replacement: empty }],
   },
   build: { target: 'es2022', sourcemap: false, chunkSizeWarningLimit: 3500 },
+  // The libraries' modules import lodash by name, which Node alone does not understand.
+  test: { include: ['tests/**/*.test.ts'], server: { deps: { inline: [/@grafana/] } } },
   server: { proxy: { '/api': 'http://127.0.0.1:3000' } },
 });

@@ -3,6 +3,7 @@ import '@fontsource/inter/latin-ext-500.css';
 import 'uplot/dist/uPlot.min.css';
 import './viewer.css';
 import { createRoot } from 'react-dom/client';
+import { PortalContainer } from './grafana';
 import { start } from './grafana/start';
 import { App } from './page/App';
 import { Theme } from './page/theme';
@@ -13,5 +14,6 @@ if (!root) throw new Error('index.html has no #root');
 createRoot(root).render(
   <Theme>
     <App />
+    <PortalContainer />
   </Theme>,
 );

@@ -1,5 +1,5 @@
 /** The parts of Grafana's dashboard JSON (schema 41) that the viewer reads. */
-import type { DataTransformerConfig, FieldConfigSource } from './grafana';
+import type { DataTransformerConfig, FieldConfigSource } from './grafana/data';
 
 export interface GridPos {
   x: number;

@@ -1,14 +1,14 @@
-import { FieldType, getFieldDisplayName, type DataFrame, type Field } from '../grafana';
+import { FieldType, getFieldDisplayName, type DataFrame, type Field } from '../grafana/data';
+import { isHidden } from '../panels/props';
 
-/** A frame per block, blocks apart by an empty line: exact numbers, times in UTC as ISO 8601, RFC 4180 quotes. */
+/** Columns that only links need are left out. A frame per block, blocks apart by an empty line: exact numbers, times in UTC as ISO 8601, RFC 4180 quotes. */
 export function csvOf(data: DataFrame[]): string {
   return data
     .filter((frame) => frame.fields.length)
     .map((frame) => {
-      const head = frame.fields.map((field) => quoted(guarded(getFieldDisplayName(field, frame, data))));
-      const rows = Array.from({ length: frame.length }, (_, row) =>
-        frame.fields.map((field) => cell(field, row)),
-      );
+      const fields = frame.fields.filter((field) => !isHidden(field));
+      const head = fields.map((field) => quoted(guarded(getFieldDisplayName(field, frame, data))));
+      const rows = Array.from({ length: frame.length }, (_, row) => fields.map((field) => cell(field, row)));
       return [head, ...rows].map((cells) => cells.join(',') + '\r\n').join('');
     })
     .join('\r\n');

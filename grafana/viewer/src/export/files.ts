@@ -79,12 +79,28 @@ export async function savePng(open: OpenDashboard): Promise<void> {
       pixelRatio: 2,
       cacheBust: false,
       skipAutoScale: false,
+      fontEmbedCSS: await fonts(),
     });
     if (!blob) throw new Error('the browser cannot draw a picture of this size');
     save(blob, `${nameOf(open)}.png`);
   } finally {
     document.documentElement.classList.remove('picture');
   }
+}
+
+/** The page's own fonts, within the picture. */
+async function fonts(): Promise<string> {
+  const faces = await Promise.all(
+    [
+      ['400', 'Regular'],
+      ['500', 'Medium'],
+    ].map(async ([weight, name]) => {
+      const bytes = new Uint8Array(await (await fetch(`/fonts/inter/Inter-${name}.woff2`)).arrayBuffer());
+      const text = btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(''));
+      return `@font-face { font-family: Inter; font-weight: ${weight}; src: url(data:font/woff2;base64,${text}); }`;
+    }),
+  );
+  return faces.join('\n');
 }
 
 function nameOf({ dashboard, session }: OpenDashboard): string {

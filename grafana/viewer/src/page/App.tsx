@@ -77,9 +77,7 @@ async function open(uid: string | undefined, signal: AbortSignal): Promise<Dashb
 }
 
 function sessionOf(dashboard: Dashboard): Session {
-  const zone = dashboard.timezone === 'utc' ? 'utc' : 'browser';
   return new Session(dashboard, readPlace(here()), {
-    timeZone: zone,
     onPlace: (place, push) => {
       const url = writePlace(here(), { ...place, uid: dashboard.uid });
       if (url === location.pathname + location.search) return;

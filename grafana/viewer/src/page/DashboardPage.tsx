@@ -17,7 +17,7 @@ interface Props {
 /** A dashboard with its toolbar. */
 export function DashboardPage({ session, navigate }: Props) {
   const { dashboard } = session;
-  const { error } = useSnapshot(session);
+  const { error, timeZone } = useSnapshot(session);
   const page = useRef<HTMLElement>(null);
   const width = useSteadyWidth(useSize(page).width);
   const states = useRef(new Map<number, PanelState>()).current;
@@ -28,7 +28,7 @@ export function DashboardPage({ session, navigate }: Props) {
     (): OpenDashboard => ({
       dashboard,
       session,
-      timeZone: dashboard.timezone === 'utc' ? 'utc' : 'browser',
+      timeZone,
       width,
       everything,
       states,
@@ -36,7 +36,7 @@ export function DashboardPage({ session, navigate }: Props) {
       navigate,
       showEverything: () => setEverything(true),
     }),
-    [dashboard, session, width, everything, states, inspect, navigate],
+    [dashboard, session, timeZone, width, everything, states, inspect, navigate],
   );
   return (
     <OpenDashboardProvider value={open}>

@@ -1,5 +1,14 @@
-import { useEffect, useMemo } from 'react';
-import { Dropdown, Icon, Menu, RefreshPicker, TimeRangePicker, ToolbarButton } from '../grafana';
+import { useEffect, useMemo, useState } from 'react';
+import {
+  Dropdown,
+  Icon,
+  Menu,
+  RefreshPicker,
+  TimeRangePicker,
+  ToolbarButton,
+  rangeUtil,
+  type TimeRange,
+} from '../grafana';
 import type { DashboardLink } from '../model';
 import { forPicker, fromPicker, moved, zoomedOut } from '../session/range';
 import { replacer } from '../session/text';
@@ -20,6 +29,10 @@ export function Toolbar() {
   const { dashboard, session, timeZone } = useDashboard();
   const { raw, range, refresh, round } = useSnapshot(session);
   const { refresh_intervals: intervals, quick_ranges: quick } = dashboard.timepicker ?? {};
+  const [history, setHistory] = useState<TimeRange[]>([]);
+  const remember = (picked: TimeRange): void => {
+    if (!rangeUtil.isRelativeTimeRange(picked.raw)) setHistory((before) => [picked, ...before].slice(0, 4));
+  };
   useRefresh();
   return (
     <div className="toolbar" role="toolbar" aria-label="Dashboard">
@@ -30,8 +43,12 @@ export function Toolbar() {
       <TimeRangePicker
         value={forPicker(raw, range)}
         timeZone={timeZone}
-        onChange={(chosen) => session.setRange(fromPicker(chosen))}
-        onChangeTimeZone={() => undefined}
+        onChange={(picked) => {
+          remember(picked);
+          session.setRange(fromPicker(picked));
+        }}
+        history={history}
+        onChangeTimeZone={(zone) => session.setTimeZone(zone || 'browser')}
         onMoveBackward={() => session.setRange(moved(range, -1))}
         onMoveForward={() => session.setRange(moved(range, 1))}
         onZoom={() => session.setRange(zoomedOut(range, Date.now()))}

@@ -1,7 +1,7 @@
 import { useId, useState } from 'react';
 import { Combobox, MultiCombobox, type ComboboxOption } from '../grafana';
 import { ALL } from '../query/interpolate';
-import type { Variable } from '../session/variables';
+import { exclusive, type Variable } from '../session/variables';
 import { useDashboard, useSnapshot } from './context';
 
 /** What can be chosen on this dashboard. */
@@ -81,13 +81,6 @@ function Field({ id, variable: { model, options, selected }, onSelect }: Props &
       onChange={({ value }) => onSelect([value])}
     />
   );
-}
-
-/** All and others exclude each other: the newer choice counts. None is All. */
-export function exclusive(before: readonly string[], after: readonly string[]): string[] {
-  if (!after.length) return [ALL];
-  if (!after.includes(ALL)) return [...after];
-  return before.includes(ALL) && after.length > 1 ? after.filter((value) => value !== ALL) : [ALL];
 }
 
 function TextBox({ id, value, onChange }: { id: string; value: string; onChange: (value: string) => void }) {

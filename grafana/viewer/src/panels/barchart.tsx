@@ -10,6 +10,7 @@ import {
 } from '../grafana';
 import { LegendBelow } from './legend';
 import { optionsOf, type PanelProps } from './props';
+import { ticks } from './ticks';
 
 const DEFAULTS = {
   xField: undefined as string | undefined,
@@ -107,15 +108,6 @@ interface DrawProps {
   values: boolean;
   group: number;
   bar: number;
-}
-
-/** Steps of 1, 2 or 5 times a power of ten, about `wanted` of them. */
-export function ticks(low: number, high: number, wanted: number): number[] {
-  const rough = (high - low) / Math.max(wanted, 1);
-  const power = 10 ** Math.floor(Math.log10(rough));
-  const step = ([1, 2, 5, 10].find((one) => one * power >= rough) ?? 10) * power;
-  const first = Math.ceil(low / step);
-  return Array.from({ length: Math.floor(high / step) - first + 1 }, (_, at) => (first + at) * step);
 }
 
 const format = (field: Field | undefined, value: unknown): string =>

@@ -9,7 +9,7 @@ import {
   type FieldConfig,
   type FieldConfigPropertyItem,
   type FieldConfigSource,
-} from '../grafana';
+} from '../grafana/data';
 
 const LINES = {
   drawStyle: 'line',

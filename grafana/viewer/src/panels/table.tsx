@@ -10,14 +10,12 @@ import {
   type GrafanaTheme2,
 } from '../grafana';
 import { SpaLink } from '../page/SpaLink';
-import { optionsOf, type PanelProps } from './props';
+import { isHidden, optionsOf, type PanelProps } from './props';
 
 interface Custom {
   width?: number;
   minWidth?: number;
   align?: string;
-  hidden?: boolean;
-  hideFrom?: { viz?: boolean };
   cellOptions?: { type?: string; mode?: string };
 }
 
@@ -104,7 +102,7 @@ function columnsOf(frame: DataFrame, data: DataFrame[]): Column[] {
       name: getFieldDisplayName(field, frame, data),
       custom: (field.config.custom ?? {}) as Custom,
     }))
-    .filter(({ custom }) => !custom.hidden && !custom.hideFrom?.viz);
+    .filter(({ field }) => !isHidden(field));
 }
 
 function ordered(frame: DataFrame, columns: Column[], sort: Sort | undefined): number[] {

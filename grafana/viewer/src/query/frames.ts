@@ -1,5 +1,5 @@
 /** From ClickHouse's answers to the data frames of Grafana. */
-import { FieldType, type DataFrame, type Field } from '../grafana';
+import { FieldType, type DataFrame, type Field } from '../grafana/data';
 import type { Answer, Column } from './client';
 
 /** The type within Nullable(...) and LowCardinality(...). */

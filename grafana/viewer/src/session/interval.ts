@@ -1,5 +1,5 @@
 /** Grafana's $__interval: seconds between two points, from the range and the width of the panel. */
-import { dateTime, rangeUtil, type TimeRange } from '../grafana';
+import { dateTime, rangeUtil, type TimeRange } from '../grafana/data';
 import type { GridPos, Panel } from '../model';
 
 export const COLUMNS = 24;

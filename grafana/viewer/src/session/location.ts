@@ -6,6 +6,8 @@ export interface Place {
   range: RawRange | undefined;
   /** Undefined: as the dashboard says; empty: off. */
   refresh: string | undefined;
+  /** Undefined: as the dashboard says. */
+  timeZone: string | undefined;
   variables: Readonly<Record<string, string[]>>;
 }
 
@@ -20,6 +22,7 @@ export function readPlace(url: URL): Place {
     uid: uid === undefined ? undefined : decodeURIComponent(uid),
     range: from && to ? { from, to } : undefined,
     refresh: url.searchParams.get('refresh') ?? undefined,
+    timeZone: url.searchParams.get('timezone') ?? undefined,
     variables,
   };
 }
@@ -27,7 +30,7 @@ export function readPlace(url: URL): Place {
 /** Parameters that are none of ours are kept. */
 export function writePlace(url: URL, place: Place): string {
   const others = [...url.searchParams].filter(
-    ([key]) => !['from', 'to', 'refresh'].includes(key) && !key.startsWith('var-'),
+    ([key]) => !['from', 'to', 'refresh', 'timezone'].includes(key) && !key.startsWith('var-'),
   );
   const search = new URLSearchParams();
   if (place.range) {
@@ -37,6 +40,7 @@ export function writePlace(url: URL, place: Place): string {
   for (const [name, values] of Object.entries(place.variables))
     for (const value of values) search.append(`var-${name}`, value);
   if (place.refresh !== undefined) search.set('refresh', place.refresh);
+  if (place.timeZone !== undefined) search.set('timezone', place.timeZone);
   for (const [key, value] of others) search.append(key, value);
   const path = place.uid === undefined ? '/' : `/d/${encodeURIComponent(place.uid)}`;
   const text = search.toString();

@@ -7,7 +7,7 @@ import {
   type DataFrame,
   type GrafanaTheme2,
   type InterpolateFunction,
-} from '../grafana';
+} from '../grafana/data';
 import type { Panel, Target } from '../model';
 import { completed, registryOf } from '../panels/defaults';
 import type { Round } from '../query/client';

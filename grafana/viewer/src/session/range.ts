@@ -1,4 +1,4 @@
-import { dateMath, dateTime, rangeUtil, type TimeRange } from '../grafana';
+import { dateMath, dateTime, rangeUtil, type TimeRange } from '../grafana/data';
 import type { RawRange } from '../model';
 
 /** A range in milliseconds; Grafana's `to` is the last millisecond of it. */
@@ -12,8 +12,8 @@ const FALLBACK: RawRange = { from: 'now-6h', to: 'now' };
 /** One end of a range: relative (`now-7d/d`), milliseconds, or ISO text. Undefined if it is none of these. */
 function moment(text: string, end: boolean, timeZone: string): number | undefined {
   if (/^-?\d+$/.test(text)) return Number(text);
-  const parsed = text.includes('now') ? dateMath.parse(text, end, timeZone) : dateTime(text);
-  return parsed?.isValid() ? parsed.valueOf() : undefined;
+  const parsed = text.includes('now') ? dateMath.parse(text, end, timeZone)?.valueOf() : Date.parse(text);
+  return Number.isFinite(parsed) ? parsed : undefined;
 }
 
 /** The range now. One that nobody can read, or that ends before it begins, is the last six hours. */

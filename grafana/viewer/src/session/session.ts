@@ -21,6 +21,8 @@ export interface Snapshot {
   raw: RawRange;
   range: Milliseconds;
   refresh: string;
+  /** `browser`, `utc` or a name of the IANA database. */
+  timeZone: string;
   variables: readonly Variable[];
   chosen: readonly Chosen[];
   /** Undefined until the variables are known: panels wait for it. */
@@ -30,7 +32,6 @@ export interface Snapshot {
 }
 
 export interface Surroundings {
-  timeZone: string;
   /** Called when what belongs into the address has changed. `push`: a person did it. */
   onPlace: (place: Omit<Place, 'uid'>, push: boolean) => void;
   fetcher?: typeof fetch;
@@ -53,11 +54,13 @@ export class Session {
       options: fixedOptions(model),
       selected: selectedAtFirst(model, place.variables[model.name]),
     }));
+    const timeZone = place.timeZone ?? zoneOf(dashboard);
     this.round = new Round(around.fetcher);
     this.state = {
       raw,
-      range: resolve(raw, around.timeZone),
+      range: resolve(raw, timeZone),
       refresh: place.refresh ?? dashboard.refresh ?? '',
+      timeZone,
       variables,
       chosen: variables.map(chosen),
       round: undefined,
@@ -96,6 +99,11 @@ export class Session {
     this.tellPlace(true);
   }
 
+  /** Of axes, tables and of ranges like `now/d`. */
+  setTimeZone(timeZone: string): void {
+    void this.begin({ timeZone }, this.state.round !== undefined, true);
+  }
+
   select(name: string, selected: string[]): void {
     const variables = this.state.variables.map((one) =>
       one.model.name === name ? { ...one, selected: valid(one.model, one.options, selected) } : one,
@@ -111,7 +119,8 @@ export class Session {
     }));
     const raw = place.range ?? this.dashboard.time ?? this.state.raw;
     const refresh = place.refresh ?? this.dashboard.refresh ?? '';
-    void this.begin({ raw, refresh, variables, round: undefined });
+    const timeZone = place.timeZone ?? zoneOf(this.dashboard);
+    void this.begin({ raw, refresh, timeZone, variables, round: undefined });
   }
 
   close(): void {
@@ -123,7 +132,7 @@ export class Session {
     this.round.cancel();
     const round = (this.round = new Round(this.around.fetcher));
     const raw = change.raw ?? this.state.raw;
-    const range = resolve(raw, this.around.timeZone);
+    const range = resolve(raw, change.timeZone ?? this.state.timeZone);
     this.replace({ ...change, raw, range, error: undefined, ...(atOnce ? { round } : {}) });
     if (push) this.tellPlace(true);
     try {
@@ -158,12 +167,13 @@ export class Session {
   }
 
   private tellPlace(push: boolean): void {
-    const { raw, refresh, variables } = this.state;
+    const { raw, refresh, timeZone, variables } = this.state;
     const told = variables.filter((one) => one.model.type !== 'constant' && !one.model.skipUrlSync);
     this.around.onPlace(
       {
         range: raw,
         refresh,
+        timeZone: timeZone === zoneOf(this.dashboard) ? undefined : timeZone,
         variables: Object.fromEntries(told.map((one) => [one.model.name, one.selected])),
       },
       push,
@@ -175,6 +185,8 @@ export class Session {
     for (const listener of this.listeners) listener();
   }
 }
+
+const zoneOf = ({ timezone }: Dashboard): string => timezone || 'browser';
 
 function same(a: readonly Variable[], b: readonly Variable[]): boolean {
   const essence = (all: readonly Variable[]) =>

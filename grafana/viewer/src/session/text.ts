@@ -1,6 +1,6 @@
 /** Filling `${...}` into names and links: the dashboard's variables and what Grafana knows of a value. */
-import { getFieldDisplayName, getFieldDisplayValuesProxy, type DataFrame, type Field } from '../grafana';
-import type { InterpolateFunction, ScopedVars } from '../grafana';
+import { getFieldDisplayName, getFieldDisplayValuesProxy, type DataFrame, type Field } from '../grafana/data';
+import type { InterpolateFunction, ScopedVars } from '../grafana/data';
 import { encodeStrictly, fill, lookupIn, type Chosen } from '../query/interpolate';
 import type { RawRange } from '../model';
 

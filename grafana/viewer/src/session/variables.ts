@@ -128,3 +128,10 @@ export function namesIn(text: string, names: ReadonlySet<string>): Set<string> {
 /** What is chosen, in words. */
 export const described = (variable: Variable): string =>
   lookupIn([chosen(variable)])(variable.model.name, undefined, 'text') ?? '';
+
+/** All and others exclude each other: the newer choice counts. None is All. */
+export function exclusive(before: readonly string[], after: readonly string[]): string[] {
+  if (!after.length) return [ALL];
+  if (!after.includes(ALL)) return [...after];
+  return before.includes(ALL) && after.length > 1 ? after.filter((value) => value !== ALL) : [ALL];
+}
