@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from clickhouse_connect.driver.client import Client
-from database import prepare
-from grafana_answers import Choice, answer
+from database import load, prepare
+from grafana_answers import HOSTILE, Choice, answer, life
 from stack import ClickHouse
 from test_alerts import instances
 
@@ -102,3 +102,26 @@ def test_alerts_of_lag_and_latency(reader: Client) -> None:
     assert instances(reader, "dashboards-late", now) == [{"value": pytest.approx(90)}]
     assert instances(reader, "consumer-lag", START - timedelta(hours=1)) == []
     assert instances(reader, "dashboards-late", START - timedelta(hours=1)) == [{"value": 0}]
+
+
+def test_photos_that_wait_and_those_that_have_stalled(clickhouse_server: ClickHouse) -> None:
+    now = datetime.now(UTC).replace(microsecond=0)
+    told = [event for event in life() if event.type in {"photo.uploaded", "faces.detected"}]
+    photos = sorted({event.photo_id for event in told if event.gallery_id == HOSTILE})
+    ages = {photo: timedelta(minutes=2 if photo in photos[:3] else 40) for photo in photos}
+    story = [
+        event.model_copy(update={"occurred_at": now - ages[event.photo_id]})
+        for event in told
+        if event.gallery_id == HOSTILE and (event.type == "photo.uploaded" or event.photo_id in photos[2:9])
+    ]
+    waiting = len({e.photo_id for e in story} - {e.photo_id for e in story if e.type == "faces.detected"})
+    admin = clickhouse_server.client()
+    prepare(admin, "stalled")
+    load(admin, story)
+    window = Choice((), now - timedelta(hours=2), now + timedelta(minutes=1))
+    (row,) = answer(admin, "gallery-health", 501, window)
+    assert (row["Gallery"], row["Waiting"], row["Stalled"]) == (HOSTILE, waiting, waiting - 2)
+    assert 2400 <= row["Oldest waits"] < 3600
+    assert answer(admin, "gallery-health", 105, window) == [{"Stalled": waiting - 2}]
+    admin.command("DROP DATABASE stalled")
+    admin.close()

@@ -20,10 +20,8 @@ ACTIVE: Final = (
 """Every gallery with a fact in the range: this dashboard and the alerts know no variables."""
 
 LATE: Final = "dateDiff('millisecond', received_at, inserted_at)"
-WAITING: Final = (
-    f"FROM {ask('photos_in_range', galleries=ACTIVE)} "
-    "WHERE NOT processed AND uploaded_at < now64(3) - INTERVAL 10 MINUTE"
-)
+WAITING: Final = f"FROM {ask('photos_in_range', galleries=ACTIVE)} WHERE NOT processed"
+STALLED: Final = "uploaded_at < now64(3) - INTERVAL 10 MINUTE"
 MEASURED: Final = "$__timeFilter_ms(at)"
 SEEN: Final = f"FROM refreshes WHERE {MEASURED} AND latency_ms IS NOT NULL"
 SLOW: Final = [(None, GOOD), (10_000, WARN), (60_000, BAD)]
@@ -121,9 +119,9 @@ def _now() -> list[Panel]:
         ),
         _card(
             105,
-            "Photos waiting for faces",
+            "Stalled photos",
             "Photos of the range, uploaded over ten minutes ago, without faces.detected or faces.failed.",
-            f"SELECT count() AS Waiting {WAITING}",
+            f"SELECT count() AS Stalled {WAITING} AND {STALLED}",
             steps=[(None, GOOD), (1, WARN), (50, BAD)],
         ),
         _card(
@@ -323,15 +321,16 @@ def _faces() -> list[Panel]:
     return [
         _list(
             501,
-            "Photos waiting",
-            "The photos that wait for faces, by gallery, and for how long the oldest has been waiting.",
-            f"""SELECT {GALLERY} AS Gallery, photos AS Photos, waiting AS "Oldest waits"
-                FROM
-                (
-                    SELECT gallery_id, count() AS photos,
-                        dateDiff('second', min(uploaded_at), now64(3)) AS waiting
-                    {WAITING} GROUP BY gallery_id
-                ) AS asked {PLAN} ORDER BY photos DESC, asked.gallery_id""",
+            "Photos waiting for faces",
+            "Photos of the range without faces.detected or faces.failed: all of them, those of over ten "
+            "minutes ago (stalled), and how long the oldest has been waiting.",
+            f"""SELECT {GALLERY} AS Gallery, photos AS Waiting, stalled AS Stalled, waiting AS "Oldest waits"
+            FROM
+            (
+                SELECT gallery_id, count() AS photos, countIf({STALLED}) AS stalled,
+                    dateDiff('second', min(uploaded_at), now64(3)) AS waiting
+                {WAITING} GROUP BY gallery_id
+            ) AS asked {PLAN} ORDER BY photos DESC, asked.gallery_id""",
             width=6,
             empty="No photo is waiting",
             seconds="Oldest waits",
