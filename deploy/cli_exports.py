@@ -3,6 +3,7 @@
 # ruff: noqa: D301 - click reads \b itself: the lines below it stay lines
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
@@ -171,6 +172,66 @@ def events(
             ),
         )
     console.say(str(path))
+
+
+@export.command()
+def link(
+    report: Annotated[
+        Literal["post-event", "daily", "sponsor", "comparison", "dashboard", "events"],
+        typer.Argument(help="What the link gives."),
+    ],
+    *,
+    galleries: Galleries = None,
+    since: Since = None,
+    until: Until = None,
+    form: Annotated[
+        Form | None, typer.Option("--format", "-f", show_default="pdf; dashboard: xlsx; events: parquet")
+    ] = None,
+    days: Annotated[int, typer.Option(min=1, max=366, help="Days for which the link is good.")] = 7,
+    sponsor: Annotated[str, typer.Option("--sponsor", "-s", help="For a sponsor's report.")] = "",
+    uid: Annotated[str, typer.Option("--dashboard", help="For a dashboard: its uid.")] = "",
+    hours: Hours = 72,
+    names: Names = False,
+) -> None:
+    """A signed link to an export, good for some days, for exactly what it says: send it to anybody.
+
+    The export service has to run: `gallery export serve`.
+
+    \b
+    gallery export link sponsor --sponsor acme --days 14
+    gallery export link post-event -g summit-2026 --since 2026-06-12 --until 2026-06-20 -f xlsx
+    """
+    from deploy import exports  # noqa: PLC0415
+
+    if (report == "sponsor") != bool(sponsor) or (report == "dashboard") != bool(uid):
+        raise SetupError("--sponsor goes with the report sponsor, --dashboard with dashboard")
+    usual: dict[str, Form] = {"dashboard": "xlsx", "events": "parquet"}
+    links, settings = _library("links"), console.settings()
+    chosen = form or usual.get(report, "pdf")
+    client = connected_client(reader=True)
+    more = {"sponsor": sponsor, "dashboard": uid, "hours": hours, "names": names}
+    asked = _asked(client, report, chosen, galleries, since, until, **more)
+    expires = datetime.now(UTC) + timedelta(days=days)
+    console.say(exports.url(settings) + links.signed(asked, exports.secret(settings), expires))
+
+
+@export.command()
+def serve() -> None:
+    """Answer links to exports, and the Export link of dashboards, until SIGTERM.
+
+    Without a signed link it answers only who asks from this machine, or as the database's reader.
+
+    \b
+    gallery export serve
+    GALLERY_EXPORT_HOST=0.0.0.0 GALLERY_EXPORT_URL=https://exports.example.org gallery export serve
+    """
+    try:
+        from deploy.export_server import run_exports  # noqa: PLC0415
+    except ModuleNotFoundError as missing:
+        from sinks.exports.files import missing_extra  # noqa: PLC0415
+
+        raise missing_extra(missing) from None
+    run_exports(console.settings())
 
 
 def _write(report: str, form: str, out: Path | None, *span: Any, **more: Any) -> None:

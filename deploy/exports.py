@@ -2,24 +2,69 @@
 
 from __future__ import annotations
 
+import os
+import secrets
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 from clickhouse_connect.driver.client import Client
 
+from deploy.processes import port_answers
+from deploy.settings import Settings
 from schemas.errors import SetupError
 from sinks import exports
-from sinks.exports import reports
-from sinks.exports.links import Asked
+from sinks.exports import files, reports
 from sinks.exports.model import Report
 from sinks.exports.source import plans
+
+if TYPE_CHECKING:  # the viewer asks for `features` and may run without the extra `exports`
+    from sinks.exports.links import Asked
 
 NO_ORGANIZER: Final = "(none)"
 """Grafana's value for galleries without an announcement."""
 
 Answered = Callable[[str], None]
+
+
+def secret(settings: Settings) -> str:
+    """What links are signed with: the setting, or what the embedded stack keeps in its folder (mode 0600).
+
+    Raises SetupError when there is none and none can be made.
+    """
+    if settings.export_secret:
+        return settings.export_secret.get_secret_value()
+    if settings.clickhouse != "chdb":
+        raise SetupError("links to exports are signed: set GALLERY_EXPORT_SECRET (32 characters or more)")
+    file = settings.folder / "export-secret"
+    try:
+        settings.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with suppress(FileExistsError):
+            descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            os.write(descriptor, secrets.token_urlsafe(48).encode())
+            os.close(descriptor)
+        return file.read_text()
+    except OSError as error:
+        raise SetupError(f"{file} cannot be read or made: {error.strerror}") from error
+
+
+def url(settings: Settings) -> str:
+    """Where people find the export service, without a slash at the end."""
+    host = settings.export_host
+    own = f"http://{f'[{host}]' if ':' in host else host}:{settings.export_port}"
+    return (settings.export_url or own).rstrip("/")
+
+
+def features(settings: Settings) -> dict[str, Any] | None:
+    """What `GET /api/features` says of exports: None unless the service has a URL or runs here.
+
+    `url` takes `format` and `dashboard`, a dashboard's uid, and its range and variables by Grafana's names.
+    """
+    if not settings.export_url and not port_answers(settings.export_host, settings.export_port):
+        return None
+    return {"formats": list(files.FORMATS), "url": f"{url(settings)}/export"}
 
 
 @dataclass(frozen=True)

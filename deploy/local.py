@@ -49,6 +49,8 @@ _CONNECTION: Final = (
     "reader_user",
     "viewer_host",
     "viewer_port",
+    "export_host",
+    "export_port",
 )
 
 
@@ -57,6 +59,7 @@ WORKERS: Final[Mapping[str, tuple[str, ...]]] = {
     "refresh": ("refresh",),
     "faces": ("faces", "run"),
     "viewer": ("viewer",),
+    "exports": ("export", "serve"),
 }
 """Name → arguments of `gallery`: commands that run until SIGTERM and answer /ready on GALLERY_HEALTH_PORT."""
 
@@ -250,7 +253,11 @@ def _worker(name: str, settings: Settings) -> Component:
         raise SetupError(f"there is no worker {name!r}: choose among {', '.join(WORKERS)}")
     port = free_port(settings.health_host)
     own = _for_files(settings).model_copy(update={"health_port": port})
-    page = ((settings.viewer_host, settings.viewer_port),) if name == "viewer" else ()
+    pages = {
+        "viewer": (settings.viewer_host, settings.viewer_port),
+        "exports": (settings.export_host, settings.export_port),
+    }
+    page = (pages[name],) if name in pages else ()
     return Component(
         name,
         (sys.executable, "-m", "deploy.cli", *WORKERS[kind]),

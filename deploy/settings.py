@@ -149,6 +149,39 @@ class Settings(BaseSettings):
         None, description="Token of a service account there: role Editor, or Admin to add the data source"
     )
 
+    export_host: str = Field("127.0.0.1", description="Address that the export service listens on")
+    export_port: Port = Field(8090, description="Port of the export service")
+    export_url: str | None = Field(
+        None,
+        pattern=r"^https?://[^\s?#]+$",
+        description="URL under which people reach the export service; links to exports begin with it. "
+        "Without it: its address and port",
+    )
+    export_secret: SecretStr | None = Field(
+        None,
+        min_length=32,
+        description="What links to exports are signed with, 32 characters or more. A new one makes all links "
+        "that there are invalid. The embedded stack makes one and keeps it in its folder",
+    )
+    export_max_days: int = Field(400, ge=1, description="Longest range of an export over HTTP, in days")
+    export_max_galleries: int = Field(200, ge=1, description="Most galleries in an export over HTTP")
+    export_max_rows: int = Field(10_000_000, ge=1, description="Most raw events in an export over HTTP")
+    export_max_seconds: float = Field(
+        300.0, gt=0, description="Longest time that one export over HTTP may take"
+    )
+    export_at_once: int = Field(
+        2, ge=1, le=64, description="Exports made at the same time; more have to wait"
+    )
+
+    smtp_host: str | None = Field(None, description="Mail server for scheduled reports")
+    smtp_port: Port = Field(587, description="Its port")
+    smtp_security: Literal["starttls", "tls", "none"] = Field(
+        "starttls", description="How mail is protected on its way: `starttls`, `tls` or `none`"
+    )
+    smtp_user: str | None = Field(None, description="User of the mail server; without one there is no login")
+    smtp_password: SecretStr | None = Field(None, description="Their password")
+    smtp_from: str = Field("gallery@localhost", description="Address that scheduled reports come from")
+
     folder: Path = Field(
         Path(".gallery"),
         description="Folder of the local stack: its tables, messages (Apache Kafka's), logs and passwords",

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from functools import partial
@@ -32,6 +32,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import grafana
+from deploy.exports import features
 from deploy.processes import http_answers
 from deploy.settings import Settings
 from deploy.viewer_page import MISSING, PAGE, address, built
@@ -58,9 +59,17 @@ _HEADERS: Final[Mapping[str, str]] = {
 
 
 def create_app(
-    reader: Reader, *, hosts: Sequence[str] = (), page: Path = PAGE, dashboards: Path = DASHBOARDS
+    reader: Reader,
+    *,
+    hosts: Sequence[str] = (),
+    page: Path = PAGE,
+    dashboards: Path = DASHBOARDS,
+    exports: Callable[[], dict[str, Any] | None] = lambda: None,
 ) -> Starlette:
-    """The viewer. `hosts`: names under which it may be asked, besides this machine's own."""
+    """The viewer. `hosts`: names under which it may be asked, besides this machine's own.
+
+    `exports`: formats and URL of the export service, or None while there is none.
+    """
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -71,7 +80,7 @@ def create_app(
         routes=[
             Route("/api/dashboards", partial(_list, dashboards)),
             Route("/api/dashboards/{uid}", partial(_dashboard, dashboards)),
-            Route("/api/features", _features),
+            Route("/api/features", partial(_features, exports)),
             Route("/api/query", partial(answer, reader=reader), methods=["POST"]),
             Mount("/api", _no_such_call),
             Mount("/", _Page(page)),
@@ -113,8 +122,8 @@ def _dashboard(folder: Path, request: Request) -> Response:
     return FileResponse(known[uid][0], media_type="application/json", headers={"cache-control": "no-cache"})
 
 
-def _features(_: Request) -> Response:
-    return JSONResponse({"exports": None, "alerts": False}, headers={"cache-control": "no-cache"})
+def _features(exports: Callable[[], dict[str, Any] | None], _: Request) -> Response:
+    return JSONResponse({"exports": exports(), "alerts": False}, headers={"cache-control": "no-cache"})
 
 
 async def _no_such_call(scope: Scope, receive: Receive, send: Send) -> None:
@@ -202,7 +211,7 @@ def run_viewer(settings: Settings) -> None:
     hosts = [host.strip() for host in settings.viewer_hosts.split(",") if host.strip()]
     host, port = settings.viewer_host, settings.viewer_port
     config = uvicorn.Config(
-        create_app(reader, hosts=[host, *hosts]),
+        create_app(reader, hosts=[host, *hosts], exports=partial(features, settings)),
         log_config=None,
         access_log=False,
         lifespan="on",
