@@ -234,6 +234,62 @@ def serve() -> None:
     run_exports(console.settings())
 
 
+@schedule.command("run")
+def run_schedule(
+    *,
+    to: Annotated[
+        list[str],
+        typer.Option(help="Folder, s3://BUCKET/PATH or mailto:A@B.C,D@E.F; may be given again."),
+    ],
+    forms: Annotated[
+        list[Form] | None, typer.Option("--format", "-f", help="May be given again.", show_default="pdf")
+    ] = None,
+    galleries: Annotated[
+        list[str] | None, typer.Option("--gallery", "-g", help="Only these. All unless given.")
+    ] = None,
+    after_days: Annotated[
+        int, typer.Option(min=1, max=7, help="Days after the event at which its report goes out.")
+    ] = 6,
+    every: Annotated[float, typer.Option(min=1, help="Seconds between two looks.")] = 300,
+    once: Annotated[bool, typer.Option("--once", help="Look once and end: for cron.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what is due.")] = False,
+    names: Names = False,
+) -> None:
+    """Send reports when they are due, until SIGTERM: every day of an event, and once after it.
+
+    A day is reported an hour after its midnight in the gallery's own zone. What was delivered is remembered
+    in the table `deliveries`; run one of these per installation. Mail needs GALLERY_SMTP_HOST; S3 takes its
+    keys where AWS's own tools do.
+
+    \b
+    gallery export schedule run --to /srv/reports
+    gallery export schedule run --to s3://reports/galleries --to mailto:organizer@example.org -f pdf -f xlsx
+    gallery export schedule run --to /srv/reports --once --dry-run
+    """
+    from deploy import export_schedule as worker  # noqa: PLC0415
+
+    delivery, settings = _library("delivery"), console.settings()
+    password = settings.smtp_password
+    mail = {
+        "sender": settings.smtp_from,
+        "host": settings.smtp_host,
+        "port": settings.smtp_port,
+        "security": settings.smtp_security,
+        "user": settings.smtp_user,
+        "password": password.get_secret_value() if password else None,
+    }
+    places = [(one, delivery.place(one, mail)) for one in to]
+    plan = worker.Schedule(places, forms or ["pdf"], galleries or (), after_days, names)
+    if dry_run:
+        found = worker.waiting(connected_client(reader=True), plan, datetime.now(UTC))
+        console.say("\n".join(f"{due.name}  {shown}" for due, shown, _ in found) or "nothing is due")
+        return
+    sent, failed = worker.run(settings, plan, every=every, once=once)
+    console.say(f"{sent} sent, {failed} failed")
+    if failed:
+        raise typer.Exit(1)
+
+
 def _write(report: str, form: str, out: Path | None, *span: Any, **more: Any) -> None:
     """Make a report and write it, with a bar that moves with every answer. `span`: as `_asked` takes it."""
     from rich.progress import Progress  # noqa: PLC0415
