@@ -60,6 +60,9 @@ ORDER BY gallery_id
 """
 
 
+_NOBODY: Final = UUID(int=0)  # holds a lease that was ended before its time
+
+
 class FaceStore:
     """For one thread. Every method raises what the client raises, and may be repeated as it was called."""
 
@@ -171,14 +174,14 @@ class FaceStore:
     def lease(self, gallery_id: str, holder: UUID, seconds: float) -> bool:
         """Whether `holder` may group a large gallery for so long. Two may get it at once: a courtesy."""
         rows = self._rows(_LEASE, {"gallery": gallery_id, "seconds": round(seconds)})
-        if rows and rows[0][1] and UUID(str(rows[0][0])) != holder:
+        if rows and rows[0][1] and UUID(str(rows[0][0])) not in (holder, _NOBODY):
             return False
         self._insert("face_leases", {"gallery_id": gallery_id, "holder": holder})
         return True
 
     def release(self, gallery_id: str) -> None:
         """End a lease before its time."""
-        self._insert("face_leases", {"gallery_id": gallery_id, "holder": UUID(int=0)})
+        self._insert("face_leases", {"gallery_id": gallery_id, "holder": _NOBODY})
 
     def quiet_galleries(self, quiet: float) -> list[str]:
         """Galleries with faces that no clustering knows, and no step for `quiet` seconds."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -179,6 +180,33 @@ class Stage:
             self.delivered += publisher.stats.delivered
             self.looks += embedder.looks
         return worker
+
+    @contextmanager
+    def idle(self, cadence: Cadence = CADENCE) -> Iterator[Rounds]:
+        """What a worker does beside its topic."""
+        waiting = Waiting(threading.Event(), lambda _seconds: None)
+        publisher = Publisher(producer_config(self.broker.profile, self.broker.bootstrap))
+        answering = Answering(
+            FaceStore(self.client),
+            publisher,
+            Looking(Squares(), Limits(), waiting),
+            waiting,
+            Recipe(),
+            Thresholds(),
+            cadence,
+        )
+        try:
+            yield Rounds(self.client, answering, every=0.0, grace=0.0, quiet=0.0)
+        finally:
+            publisher.close()
+            self.delivered += publisher.stats.delivered
+
+    def restart_broker(self) -> None:
+        """The embedded broker forgets everything."""
+        self.broker.kill()
+        self.broker.start()
+        ensure_topics(admin_config(self.broker.bootstrap), self.broker.profile)
+        self.sent = self.delivered = 0
 
     def committed(self) -> int:
         config = consumer_config(self.broker.profile, self.broker.bootstrap, "gallery-faces")
