@@ -106,9 +106,11 @@ def test_the_comment_of_a_view_tells_of_the_columns_that_it_has(
             "SELECT name, comment FROM system.tables WHERE database = currentDatabase() AND engine = 'View'"
         ).result_rows
     )
-    for name in VIEWS:
-        lines = told[name].splitlines()[1:]
-        assert [line.partition(": ")[0] for line in lines] == [column.name for column in found[name].columns]
+    for name, comment in told.items():
+        lines = comment.splitlines()[1:]
+        if lines or name in VIEWS:
+            columns = [column.name for column in found[name].columns]
+            assert [line.partition(": ")[0] for line in lines] == columns, name
 
 
 def test_every_view_has_columns_and_the_metric_views_take_a_range(found: dict[str, Relation]) -> None:
