@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, get_args
 
 import typer
 
@@ -242,7 +242,10 @@ def run_schedule(
         typer.Option(help="Folder, s3://BUCKET/PATH or mailto:A@B.C,D@E.F; may be given again."),
     ],
     forms: Annotated[
-        list[Form] | None, typer.Option("--format", "-f", help="May be given again.", show_default="pdf")
+        list[str] | None,  # typer knows no list of a Literal
+        typer.Option(
+            "--format", "-f", metavar="|".join(get_args(Form)), help="May be given again.", show_default="pdf"
+        ),
     ] = None,
     galleries: Annotated[
         list[str] | None, typer.Option("--gallery", "-g", help="Only these. All unless given.")
@@ -268,6 +271,8 @@ def run_schedule(
     """
     from deploy import export_schedule as worker  # noqa: PLC0415
 
+    if unknown := sorted(set(forms or ()) - set(get_args(Form))):
+        raise SetupError(f"--format {unknown[0]}: choose among {', '.join(get_args(Form))}")
     delivery, settings = _library("delivery"), console.settings()
     password = settings.smtp_password
     mail = {
