@@ -37,6 +37,9 @@ def limits(settings: Settings) -> Limits:
         max_bytes=settings.faces_max_bytes,
         max_side=settings.faces_max_side,
         file_root=settings.faces_pictures,
+        schemes=frozenset(settings.faces_schemes.split(",")),
+        hosts=frozenset(one.strip().lower() for one in settings.faces_hosts.split(",") if one.strip()),
+        private_hosts=settings.faces_private_hosts,
     )
 
 

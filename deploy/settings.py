@@ -133,6 +133,21 @@ class Settings(BaseSettings):
     viewer_max_seconds: float = Field(30.0, gt=0, le=600, description="Longest query of the viewer")
     viewer_max_rows: int = Field(100_000, ge=1000, description="Most rows in an answer of the viewer")
     viewer_max_megabytes: int = Field(64, ge=1, description="Largest answer of the viewer, in MB")
+    faces_schemes: Annotated[str, StringConstraints(pattern=r"^(file|https?|s3)(,(file|https?|s3))*$")] = (
+        Field(
+            "file,http,https,s3", description="Schemes of picture URIs that are fetched, separated by commas"
+        )
+    )
+    faces_hosts: str = Field(
+        "",
+        description="Hosts that pictures are fetched from over http and https, separated by commas; "
+        "`.example.org` stands for every name below it; without any: every public host",
+    )
+    faces_private_hosts: bool = Field(
+        default=False,
+        description="Fetch pictures also from private networks and from this machine. URIs come from events: "
+        "whoever may publish could reach what is not public",
+    )
     faces_quiet: float = Field(
         60.0, gt=0, description="Seconds without uploads after which all faces of a gallery are grouped anew"
     )

@@ -21,6 +21,7 @@ from botocore.exceptions import BotoCoreError  # type: ignore[import-untyped]  #
 from PIL import Image, ImageOps
 
 from face_worker.faces import Picture
+from face_worker.places import ForbiddenPlace, client_factory
 from schemas.errors import GalleryError, Unavailable
 
 Reason = Literal["not_found", "too_large", "unsupported_type", "broken", "forbidden"]
@@ -55,6 +56,8 @@ class Limits:
     file_root: Path | None = None  # files must lie below it, links followed; None: anywhere
     timeout: float = 30.0  # seconds for the whole transfer (http) or each wait (s3)
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    hosts: frozenset[str] = frozenset()  # of http and https; see `places.client_factory`
+    private_hosts: bool = True  # whether these may lie in a private network
 
 
 def load(uri: str, limits: Limits) -> Picture:
@@ -135,14 +138,20 @@ def _fetch_file(uri: str, limits: Limits) -> bytes:
 
 
 def _fetch_http(uri: str, limits: Limits) -> bytes:
-    options = {"client_kwargs": {"timeout": aiohttp.ClientTimeout(total=limits.timeout)}}
+    options = {
+        "client_kwargs": {"timeout": aiohttp.ClientTimeout(total=limits.timeout)},
+        "get_client": client_factory(limits.hosts, private=limits.private_hosts),
+    }
     filesystem = fsspec.filesystem("http", **{**options, **limits.options.get(urlsplit(uri).scheme, {})})
     content = bytearray()
     # block_size 0: one streamed GET. With a size given fsspec asks for none first, and its way of asking
     # turns every failure, also a passing one, into FileNotFoundError.
-    with filesystem.open(uri, "rb", block_size=0, size=1) as stream:
-        while len(content) <= limits.max_bytes and (chunk := stream.read(_CHUNK)):
-            content += chunk
+    try:
+        with filesystem.open(uri, "rb", block_size=0, size=1) as stream:
+            while len(content) <= limits.max_bytes and (chunk := stream.read(_CHUNK)):
+                content += chunk
+    except ForbiddenPlace as error:
+        raise UnreadablePicture("forbidden", f"{uri!r}: {error}") from error
     return _bounded(uri, bytes(content), limits)
 
 
