@@ -75,7 +75,8 @@ class _Pages(FPDF):
         """On every page but the first: which report this is."""
         if self.page_no() == 1:
             return
-        self._write(8, f"{_cut(self.report.title, 60)}  ·  {kind(self.report)}", _SOFT, at=(MARGIN, 10))
+        words = f"{kind(self.report)}  ·  {self.report.title}"
+        self._write(8, words, _SOFT, at=(MARGIN, 10))
         self.line(MARGIN, 16, self.w - MARGIN, 16)
         self.set_y(22)
 
@@ -188,9 +189,11 @@ class _Pages(FPDF):
                 y = top + number // _CARDS * (height + 2)
                 self.set_fill_color(*_PALE)
                 self.rect(x, y, width, height, style="F", round_corners=True, corner_radius=1)
-                self._write(7, sheet.columns[at].title, _SOFT, at=(x + 2, y + 1.5))
+                self._write(7, sheet.columns[at].title, _SOFT, at=(x + 2, y + 1.5), width=width - 3)
                 value = text(self.report, sheet, at, row)
-                self._write(12 if len(value) < 16 else 8, value, _INK, at=(x + 2, y + 6), bold=True)
+                self._write(
+                    12 if len(value) < 16 else 8, value, _INK, at=(x + 2, y + 6), bold=True, width=width - 3
+                )
         self.set_y(top + -(-len(sheet.for_people) // _CARDS) * (height + 2))
 
     def _table(self, sheet: Sheet) -> None:
@@ -290,13 +293,13 @@ class _Pages(FPDF):
         *,
         at: tuple[float, float],
         bold: bool = False,
+        width: float | None = None,
     ) -> None:
-        """One line at a place."""
+        """One line at a place, cut where it would leave `width` (the page's unless told)."""
         self.set_font("body", "B" if bold else "", size)
         self.set_text_color(*color)
+        room = width or self.epw
+        while self.get_string_width(words) > room and len(words) > 1:
+            words = f"{words[:-2]}…"
         self.set_xy(*at)
-        self.cell(0, size * 0.45, words)
-
-
-def _cut(words: str, longest: int) -> str:
-    return words if len(words) <= longest else f"{words[: longest - 1]}…"
+        self.cell(room, size * 0.45, words)
