@@ -45,15 +45,22 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be 
 
 
 @dashboards.command()
-def render(folder: Folder = None) -> None:
+def render(
+    folder: Folder = None,
+    export_url: Annotated[
+        str | None,
+        typer.Option(help="URL of the export service: every dashboard gets a link to it.", metavar="URL"),
+    ] = None,
+) -> None:
     """Write the JSON of every dashboard, and remove that of dashboards that are no more.
 
     \b
     gallery dashboards render
+    gallery dashboards render --folder /etc/grafana/dashboards --export-url https://exports.example.org
     """
     with _extra():
         from grafana import __main__ as rendering  # noqa: PLC0415
-    console.say("\n".join(map(str, rendering.render(folder or rendering.FOLDER))))
+    console.say("\n".join(map(str, rendering.render(folder or rendering.FOLDER, export_url))))
 
 
 @dashboards.command()

@@ -13,6 +13,7 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from grafana.dashboards import compare, gallery, health, sponsor
+from grafana.layout import export_link
 
 FOLDER: Final = Path(__file__).parent / "provisioning" / "dashboards"
 
@@ -22,18 +23,22 @@ def dashboards() -> list[Dashboard]:
     return [gallery.build(), compare.build(), sponsor.build(), health.build()]
 
 
-def rendered() -> Mapping[str, str]:
-    """File name → JSON of every dashboard."""
+def rendered(export_url: str | None = None) -> Mapping[str, str]:
+    """File name → JSON of every dashboard; with a link to the export service, where one is named."""
+    built = dashboards()
+    if export_url:
+        for dashboard in built:
+            dashboard.links = [*(dashboard.links or []), export_link(export_url, str(dashboard.uid)).build()]
     return {
         f"{dashboard.uid}.json": json.dumps(dashboard, cls=JSONEncoder, indent=1, ensure_ascii=False) + "\n"
-        for dashboard in dashboards()
+        for dashboard in built
     }
 
 
-def render(folder: Path = FOLDER) -> list[Path]:
+def render(folder: Path = FOLDER, export_url: str | None = None) -> list[Path]:
     """Write every dashboard; a file of a dashboard that is no more is removed. Returns what was written."""
     folder.mkdir(parents=True, exist_ok=True)
-    files = rendered()
+    files = rendered(export_url)
     for path in folder.glob("*.json"):
         if path.name not in files:
             path.unlink()

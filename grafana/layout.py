@@ -219,3 +219,17 @@ def _others() -> builders.DashboardLink:
         .keep_time(True)
         .icon("external link")
     )
+
+
+def export_link(url: str, uid: str) -> builders.DashboardLink:
+    """To the export service at `url`, with the range and the variables of the dashboard `uid`."""
+    return (
+        builders.DashboardLink("Export")
+        .type(model.DashboardLinkType.LINK)
+        .url(f"{url.rstrip('/')}/export?dashboard={uid}")
+        .tooltip("This dashboard as PDF, Excel, CSV ...")
+        .include_vars(True)
+        .keep_time(True)
+        .target_blank(True)
+        .icon("doc")
+    )

@@ -164,3 +164,13 @@ def test_the_command_renders_and_names_what_is_out_of_date(tmp_path: Path) -> No
     done = runner.invoke(app, ["dashboards", "check", "--folder", str(tmp_path)])
     assert done.exit_code == 1
     assert "out of date: gallery.json. Run `gallery dashboards render`" in done.output
+
+
+def test_an_export_link_only_where_the_service_is_named() -> None:
+    for name, text in rendered("https://exports.example.org/").items():
+        uid = name.removesuffix(".json")
+        (link,) = (one for one in json.loads(text)["links"] if one["title"] == "Export")
+        assert link["url"] == f"https://exports.example.org/export?dashboard={uid}"
+        assert link["keepTime"]
+        assert link["includeVars"]
+    assert not any("/export?" in text for text in rendered().values())
