@@ -4,6 +4,7 @@ export {
   ReducerID,
   VizOrientation,
   cacheFieldDisplayNames,
+  colorManipulator,
   compareDataFrameStructures,
   createTheme,
   dateMath,

@@ -60,6 +60,7 @@ export function Toolbar() {
         {...(intervals ? { intervals } : {})}
         onRefresh={() => session.refreshNow()}
         onIntervalChanged={(interval) => session.setRefresh(interval)}
+        tooltip="Refresh dashboard"
         isLoading={round === undefined}
         isOnCanvas
         noIntervalPicker={false}
@@ -146,20 +147,23 @@ function Links({ link }: { link: DashboardLink }) {
 }
 
 const NEXT: Readonly<Record<Mode, Mode>> = { system: 'light', light: 'dark', dark: 'system' };
+const TEXT: Readonly<Record<Mode, string>> = { system: 'Auto', light: 'Light', dark: 'Dark' };
 const NAME: Readonly<Record<Mode, string>> = { system: 'as the system', light: 'light', dark: 'dark' };
 
 function ModeButton() {
   const { mode, setMode } = useMode();
+  const text = TEXT[mode];
+  const label = `${text}: colours ${NAME[mode]}. Press for ${NAME[NEXT[mode]]}.`;
   return (
     <button
       type="button"
       className="icon-button"
-      title={`Colours: ${NAME[mode]}. Press for ${NAME[NEXT[mode]]}.`}
-      aria-label={`Colours: ${NAME[mode]}. Press for ${NAME[NEXT[mode]]}.`}
+      title={label}
+      aria-label={label}
       onClick={() => setMode(NEXT[mode])}
     >
       <Icon name="adjust-circle" />
-      <span className="mode">{mode === 'system' ? 'Auto' : mode === 'light' ? 'Light' : 'Dark'}</span>
+      {text}
     </button>
   );
 }

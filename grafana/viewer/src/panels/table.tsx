@@ -1,6 +1,7 @@
 import { useMemo, useState, type CSSProperties } from 'react';
 import {
   FieldType,
+  colorManipulator,
   formattedValueToString,
   getFieldDisplayName,
   useTheme2,
@@ -165,9 +166,19 @@ function Cell({ column, row }: { column: Column; row: number }) {
 
 function colorsOf(kind: string, { color }: DisplayValue, theme: GrafanaTheme2): CSSProperties {
   if (!color) return {};
-  if (kind === 'color-text') return { color };
+  if (kind === 'color-text') return { color: legible(color, theme) };
   if (kind === 'color-background') return { background: color, color: theme.colors.getContrastText(color) };
   return {};
+}
+
+/** The colour of small text: darker or lighter, where it would be hard to read on a panel. */
+function legible(color: string, { colors, isDark }: GrafanaTheme2): string {
+  const { getContrastRatio, darken, lighten, asHexString } = colorManipulator;
+  const background = asHexString(colors.background.primary);
+  let shown = color;
+  for (let tries = 0; tries < 10 && getContrastRatio(shown, background) < 4.5; tries++)
+    shown = isDark ? lighten(shown, 0.1) : darken(shown, 0.1);
+  return shown;
 }
 
 interface BarProps {
@@ -179,6 +190,7 @@ interface BarProps {
 
 /** A bar from the least to the greatest value of the field, and its text beside it. */
 function CellBar({ field, value, text, color }: BarProps) {
+  const theme = useTheme2();
   const min = field.config.min ?? field.state?.range?.min ?? 0;
   const max = field.config.max ?? field.state?.range?.max ?? 100;
   const share = Math.min(Math.max((value - min) / (max - min || 1), 0), 1);
@@ -187,7 +199,7 @@ function CellBar({ field, value, text, color }: BarProps) {
       <span className="cell-bar-room" aria-hidden>
         <span style={{ width: `${share * 100}%`, background: color }} />
       </span>
-      <span className="cell-bar-text" style={{ color }}>
+      <span className="cell-bar-text" style={{ color: color && legible(color, theme) }}>
         {text}
       </span>
     </span>

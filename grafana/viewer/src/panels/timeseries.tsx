@@ -3,6 +3,7 @@ import {
   DashboardCursorSync,
   FieldMatcherID,
   LegendDisplayMode,
+  PanelContextProvider,
   SortOrder,
   TimeSeries,
   TooltipDisplayMode,
@@ -14,6 +15,7 @@ import { AnnotationLayer } from './annotations';
 import { optionsOf, type PanelProps } from './props';
 import { ChartTooltip } from './tooltip';
 import { useStructure } from './useStructure';
+import { useVisibility } from './useVisibility';
 
 const LEGEND: VizLegendOptions = {
   showLegend: true,
@@ -32,7 +34,8 @@ export default function Series({ panel, data, width, height, range, timeZone }: 
   const { session, dashboard } = useDashboard();
   const options = optionsOf(panel, DEFAULTS);
   const trend = panel.type === 'trend';
-  const rev = useStructure(data);
+  const { frames, context } = useVisibility(data);
+  const rev = useStructure(frames);
   const fields = useMemo(
     () =>
       trend
@@ -48,29 +51,31 @@ export default function Series({ panel, data, width, height, range, timeZone }: 
   const zoom = (selected: { from: number; to: number }): void =>
     session.setRange({ from: String(Math.round(selected.from)), to: String(Math.round(selected.to)) });
   return (
-    <TimeSeries
-      frames={data}
-      structureRev={rev}
-      width={width}
-      height={height}
-      timeRange={range}
-      timeZone={timeZone}
-      legend={options.legend}
-      {...(fields ? { fields } : {})}
-    >
-      {(config, aligned) => (
-        <>
-          <ChartTooltip
-            config={config}
-            frame={aligned}
-            mode={options.tooltip.mode}
-            sort={options.tooltip.sort}
-            sync={dashboard.graphTooltip ?? DashboardCursorSync.Off}
-            {...(trend ? {} : { onZoom: zoom })}
-          />
-          {!trend && <AnnotationLayer panel={panel} config={config} timeZone={timeZone} />}
-        </>
-      )}
-    </TimeSeries>
+    <PanelContextProvider value={context}>
+      <TimeSeries
+        frames={frames}
+        structureRev={rev}
+        width={width}
+        height={height}
+        timeRange={range}
+        timeZone={timeZone}
+        legend={options.legend}
+        {...(fields ? { fields } : {})}
+      >
+        {(config, aligned) => (
+          <>
+            <ChartTooltip
+              config={config}
+              frame={aligned}
+              mode={options.tooltip.mode}
+              sort={options.tooltip.sort}
+              sync={dashboard.graphTooltip ?? DashboardCursorSync.Off}
+              {...(trend ? {} : { onZoom: zoom })}
+            />
+            {!trend && <AnnotationLayer panel={panel} config={config} timeZone={timeZone} />}
+          </>
+        )}
+      </TimeSeries>
+    </PanelContextProvider>
   );
 }
