@@ -60,15 +60,20 @@ def colored_words(colors: Mapping[str, str]) -> Properties:
     }
 
 
+def without_value(text: str, color: str = QUIET) -> Properties:
+    """`text` in a quiet colour where there is no value: not that of the lowest threshold."""
+    nothing = {"match": "null", "result": {"text": text, "color": color, "index": 0}}
+    return {"mappings": [{"type": "special", "options": nothing}]}
+
+
 def signed_change(empty: str) -> Properties:
     """A change as a percentage: green from 0 up, red below, `empty` without colour where there is none."""
-    nothing = {"match": "null", "result": {"text": empty, "color": QUIET, "index": 0}}
     steps = [{"value": None, "color": BAD}, {"value": 0, "color": GOOD}]
     return {
         "unit": SHARE,
         "decimals": 0,
         "noValue": empty,
-        "mappings": [{"type": "special", "options": nothing}],
+        **without_value(empty),
         "color": {"mode": "thresholds"},
         "thresholds": {"mode": "absolute", "steps": steps},
     }

@@ -21,6 +21,7 @@ from grafana.fields import (
     hidden,
     linked,
     only,
+    without_value,
 )
 from grafana.layout import Row, annotation, dashboard, gallery_variable, organizer_variable
 from grafana.panels import bars, card, dial, donut, firing, grid, number, over_time
@@ -162,6 +163,7 @@ def _check() -> list[Panel]:
             background=True,
             transformations=[only("Match rate")],
             empty="No people yet",
+            overrides={"Match rate": without_value("No people yet", "#6e7178")},
         ),
         firing(
             204,
@@ -316,7 +318,7 @@ def _people() -> list[Panel]:
                     "Photos per person",
                 )
             ],
-            overrides={"Photos per person": {"decimals": 1, "unit": "none"}},
+            overrides={"Photos per person": {"decimals": 1, "unit": "none", "noValue": "-"}},
         ),
         dial(
             402,
