@@ -99,8 +99,8 @@ function Content({ panel, state, width, height, still }: ContentProps) {
     <>
       {PICTURES.has(panel.type) && <Alternative title={panel.title} data={shared.data} />}
       {error && (
-        <p className="stale" role="alert">
-          Not up to date: {error.message}
+        <p className="stale" title={error.message}>
+          Not up to date
         </p>
       )}
       <Kind {...shared} />

@@ -21,7 +21,7 @@ const DEFAULTS = {
   legend: { showLegend: true, placement: 'bottom' },
 };
 const FONT = 12;
-const LETTER = 6.6;
+const LETTER = 7.2;
 
 interface Bars {
   labels: string[];

@@ -37,6 +37,8 @@ export default function Pie({ panel, data, width, height, timeZone }: PanelProps
     theme.colors.text.disabled,
   );
   const { legend } = options;
+  if (!slices.some((slice) => slice.share > 0))
+    return <p className="empty">{panel.fieldConfig?.defaults.noValue ?? 'No data'}</p>;
   const right = legend.showLegend && legend.placement === 'right';
   const legendHeight = legend.showLegend && !right ? Math.min(slices.length * ROW + 4, height / 2) : 0;
   const room = { width: right ? width * 0.55 : width, height: height - legendHeight };
