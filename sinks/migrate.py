@@ -1,4 +1,8 @@
-"""Migrations: numbered .sql files, applied once, in order, and never changed afterwards."""
+"""Migrations: numbered .sql files, applied once, in order, and never changed afterwards.
+
+SQL that several statements of a file share may stand in it once, as a piece: between the lines
+`-- piece NAME: what it is` and `-- end NAME`. `@NAME` below it, in other pieces too, stands for it.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 from schemas.errors import MigrationError
 
 _NAME: Final = re.compile(r"^(\d{4})_[a-z0-9_]+\.sql$")
+_PIECE: Final = re.compile(r"^-- piece (\w+):[^\n]*\n(.*?)^-- end \1\n", re.MULTILINE | re.DOTALL)
 _LEDGER: Final = """
 CREATE TABLE IF NOT EXISTS migrations
 (
@@ -44,8 +49,12 @@ class Migration:
 
     @property
     def statements(self) -> list[str]:
-        """The statements, split at a semicolon that ends a line."""
-        return [part.strip() for part in re.split(r";[ \t]*\n", f"{self.text}\n") if _code(part)]
+        """The statements, split at a semicolon that ends a line, with their pieces put in."""
+        text = f"{self.text}\n"
+        while found := _PIECE.search(text):
+            name, piece = found.groups()
+            text = text[: found.start()] + piece.join(re.split(rf"@{name}\b", text[found.end() :]))
+        return [part.strip() for part in re.split(r";[ \t]*\n", text) if _code(part)]
 
 
 @dataclass(frozen=True)

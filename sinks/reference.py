@@ -114,7 +114,7 @@ def _columns(
     arguments = ", ".join(f"{key} = {{{key}:{kind}}}" for key, kind in wanted.items())
     call = f"({arguments})" if wanted else ""
     rows = client.query(
-        f"DESCRIBE TABLE `{name}`{call}",
+        f"DESCRIBE TABLE `{name}`{call} SETTINGS print_pretty_type_names = 0",
         parameters={key: _argument(kind) for key, kind in wanted.items()},
     ).result_rows
     return tuple(

@@ -94,6 +94,19 @@ def test_statements_end_at_a_semicolon_at_the_end_of_a_line() -> None:
     assert len(SECOND.statements) == 1
 
 
+def test_a_piece_is_put_in_where_it_is_named_also_in_other_pieces() -> None:
+    text = (
+        "-- piece one: a row\nSELECT 1 AS x\n-- end one\n"
+        "-- piece two: it again\nSELECT x FROM (@one)\n-- end two\n"
+        "CREATE VIEW a AS @two;\nCREATE VIEW b AS SELECT '@ones' FROM (@one);\n"
+    )
+    found = [" ".join(part.split()) for part in Migration(1, "0001_a.sql", text).statements]
+    assert found == [
+        "CREATE VIEW a AS SELECT x FROM (SELECT 1 AS x )",
+        "CREATE VIEW b AS SELECT '@ones' FROM (SELECT 1 AS x )",
+    ]
+
+
 def test_from_nothing_to_applied_and_again(clickhouse: Client) -> None:
     both = [FIRST, SECOND]
     assert states(clickhouse, both) == [("pending", 0), ("pending", 0)]
@@ -138,7 +151,7 @@ def test_the_products_own_migrations_survive_interruptions(migrated: Client) -> 
     dropped = {
         match[1]
         for statement in statements
-        if (match := re.search(r"^DROP TABLE IF EXISTS (\w+)", statement, re.MULTILINE))
+        if (match := re.search(r"^DROP (?:TABLE|VIEW) IF EXISTS (\w+)", statement, re.MULTILINE))
     }
     assert set(tables(migrated)) == created - dropped | {"migrations"}
 
