@@ -11,7 +11,7 @@ NODE := $(shell node -e 'const [a, b] = process.versions.node.split(".").map(Num
 NO_NODE := Node 20.19 or newer is missing, so the dashboards are not built: install it (nodejs.org), then run make viewer.
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-demo viewer lock format lint typecheck test check-viewer browser bench chaos demo clean
+.PHONY: help install install-demo viewer lock format lint typecheck test check-viewer browser bench chaos long demo clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -79,6 +79,9 @@ bench: .venv/dev  ## events per second, latency and memory, as ratios to plain c
 
 chaos: install  ## seeded runs with crashes, zombies, lost and late answers between any two steps; ARGS="--runs 1000"
 	$(BIN)/python tests/chaos/run.py $(ARGS)
+
+long: install  ## tests that take minutes: ClickHouse and the broker away for three of them
+	$(BIN)/pytest -m long $(ARGS)
 
 # SELFIE may name several files, separated by spaces.
 demo: $(if $(PHOTOS)$(SELFIE),.venv/dev,.venv/demo)  ## the whole pipeline on this machine; PHOTOS=DIR SELFIE=FILE add faces

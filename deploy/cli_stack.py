@@ -88,11 +88,15 @@ def down() -> None:
 
 
 def status() -> None:
-    """What runs, since when, how often it had to be started again. Exit code 1 unless everything works.
+    """What runs, since when, how often it had to be started again, and what a worker waits for.
+
+    Exit code 1 unless everything works.
 
     \b
     gallery status
     """
+    from deploy.health import waits_for  # noqa: PLC0415
+    from deploy.local import WORKERS  # noqa: PLC0415
     from deploy.supervisor import read_state  # noqa: PLC0415
 
     settings = console.settings()
@@ -103,10 +107,14 @@ def status() -> None:
     rows = []
     for one in state.components:
         word = "ended" if not one.process.alive else "works" if one.ready else "starting"
+        why = ""
+        if word == "works" and one.name in WORKERS:
+            why = waits_for(f"http://{settings.health_host}:{one.ports[0]}/ready")
+            word = "waits" if why else word
         since = str(datetime.now(UTC) - one.since).split(".")[0]
         ports = ", ".join(map(str, one.ports))
-        rows.append((one.name, word, one.process.pid, since, one.restarts, ports))
-    console.say(console.table(("name", "state", "pid", "for", "restarts", "port"), rows))
+        rows.append((one.name, word, one.process.pid, since, one.restarts, ports, why))
+    console.say(console.table(("name", "state", "pid", "for", "restarts", "port", "waits for"), rows))
     if not state.supervisor.alive:
         console.fail("the supervisor was killed, nothing is started again: `gallery down`, then `gallery up`")
         raise typer.Exit(1)

@@ -74,7 +74,7 @@ def run_ingest(settings: Settings) -> None:
         limits=limits,
         stopping=stopping,
     )
-    serve_health(settings, ready=lambda: consumer.assigned, state=lambda: ingest.counts)
+    serve_health(settings, ready=lambda: ingest.ready, state=lambda: ingest.state, live=lambda: ingest.alive)
     log.info("ingest is running")
     ingest.run()
     log.info("ingest ended", **ingest.counts)
@@ -94,7 +94,11 @@ def run_refresh(settings: Settings) -> None:
         look_every=settings.refresh_look_every,
         lags=lag_probe(settings).lags if settings.profile.exact_end_offsets else None,
     )
-    serve_health(settings, ready=lambda: refresher.counts["looks"] > 0, state=lambda: refresher.counts)
+    serve_health(
+        settings,
+        ready=lambda: refresher.counts["looks"] > 0 and not refresher.waiting,
+        state=lambda: {**refresher.counts, "waiting": dict(refresher.waiting)},
+    )
     for chatty in ("faust", "mode", "aiokafka"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     log.info("refresh is running")
@@ -114,8 +118,12 @@ def lag_probe(settings: Settings) -> LagProbe:
 
 
 def serve_health(
-    settings: Settings, *, ready: Callable[[], bool], state: Callable[[], Mapping[str, Any]]
+    settings: Settings,
+    *,
+    ready: Callable[[], bool],
+    state: Callable[[], Mapping[str, Any]],
+    live: Callable[[], bool] = lambda: True,
 ) -> None:
     """/live and /ready on the health port, when the settings name one."""
     if settings.health_port:
-        serve(settings.health_host, settings.health_port, ready=ready, state=state)
+        serve(settings.health_host, settings.health_port, ready=ready, state=state, live=live)

@@ -45,6 +45,7 @@ class Refresher:
         self._clients: dict[str, Client] = {}
         self.stopping = threading.Event()
         self.measurements = Measurements()
+        self.waiting: dict[str, str] = {}
         self.counts: dict[str, int] = {"changes": 0, "buckets": 0, "invalid": 0, "looks": 0, "behind": 0}
 
     def refresh(self, messages: Sequence[bytes]) -> list[bytes]:
@@ -145,7 +146,11 @@ class Refresher:
 
         # Every error: an agent that raises would acknowledge what it has not done.
         return until_done(
-            attempt, what=f"refreshing projections ({kind})", stopping=self.stopping, errors=(Exception,)
+            attempt,
+            what=f"refreshing projections ({kind})",
+            stopping=self.stopping,
+            errors=(Exception,),
+            waiting=self.waiting,
         )
 
 

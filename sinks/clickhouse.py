@@ -89,11 +89,14 @@ def until_done(
     pause: Callable[[float], None] | None = None,
     longest_pause: float = 15.0,
     errors: tuple[type[Exception], ...] = (ClickHouseError, Unavailable, OSError),
+    finish: bool = False,
+    waiting: dict[str, str] | None = None,
 ) -> Result:
     """Repeat `action` with backoff until ClickHouse takes it; `pause(seconds)` is called in between.
 
     A write that ClickHouse refuses stays here, loudly, until somebody mends the cause: nothing is
-    skipped. Raises Unavailable when `stopping` is set before it succeeded.
+    skipped. Raises Unavailable when `stopping` is set before it succeeded; with `finish` it tries once
+    even then. Between two attempts `waiting` has `what` → the last error, for a health endpoint.
     """
 
     def wait(seconds: float) -> None:
@@ -106,11 +109,17 @@ def until_done(
 
     def report(state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
+        if waiting is not None:
+            waiting[what] = _short(error)
         log.warning("trying again", what=what, attempt=state.attempt_number, error=_short(error))
 
+    tried = not finish
+
     def attempt() -> Result:
-        if stopping and stopping.is_set():
+        nonlocal tried
+        if tried and stopping and stopping.is_set():
             raise Stopped
+        tried = True
         return action()
 
     retrying = Retrying(
@@ -124,6 +133,9 @@ def until_done(
         return retrying(attempt)
     except Stopped:
         raise Unavailable(f"stopped before this was done: {what}") from None
+    finally:
+        if waiting is not None:
+            waiting.pop(what, None)
 
 
 class Stopped(Exception):  # noqa: N818 - never leaves this module

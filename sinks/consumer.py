@@ -39,7 +39,12 @@ class BatchConsumer:
     ) -> None:
         """`max_messages` and `max_wait` (seconds) end a batch, whichever comes first."""
         self._consumer = Consumer(
-            {**config, "enable.auto.commit": False, "enable.auto.offset.store": False},
+            {
+                **config,
+                "enable.auto.commit": False,
+                "enable.auto.offset.store": False,
+                "error_cb": self._on_error,
+            },
             logger=logging.getLogger("librdkafka"),
         )
         self._topics = list(topics)
@@ -47,10 +52,14 @@ class BatchConsumer:
         self._max_wait = max_wait
         self._read: list[Message] = []  # what the next batch holds so far
         self.assigned = False
+        self.away = False
+        """No broker answers; noticed by what librdkafka reports, over when one answers again."""
         self._consumer.subscribe(self._topics, on_assign=self._on_assign, on_revoke=self._on_revoke)
 
     def batch(self) -> list[Message]:
         """The next messages; an empty list when none came in time. Raises TopicError, KafkaException."""
+        if self.away:
+            self._look_for_broker()
         deadline = monotonic() + self._max_wait
         size = 0
         while (
@@ -118,6 +127,18 @@ class BatchConsumer:
         if error.fatal():
             raise KafkaException(error)
         log.warning("kafka", error=error.str())
+
+    def _on_error(self, error: KafkaError) -> None:
+        if error.code() == KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001
+            self.away = True
+
+    def _look_for_broker(self) -> None:
+        try:
+            self._consumer.list_topics(timeout=0.5)  # of all: asking for one may create it
+        except KafkaException:
+            return
+        self.away = False
+        log.info("the broker answers again")
 
     def _on_assign(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self.assigned = True

@@ -33,6 +33,9 @@ COPY_BYTES: Final = 990_000
 """A copy on a dead letter topic is cut to this, or it would not fit into a message with its headers (the
 original may fill one). The whole is in `dead_letters`."""
 
+STUCK_SECONDS: Final = 900.0
+"""A loop that does not turn for so long hangs: a write times out after 300 s, and telling after 30 s."""
+
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _TIMES: Final = range(*((bound - _EPOCH) // timedelta(milliseconds=1) for bound in (EARLIEST, LATEST)))
 _DEAD_LETTER_TOPICS: Final = {topic.name: topic.dead_letters.name for topic in SOURCES}
@@ -211,11 +214,33 @@ class Ingest:
         self._limits = limits
         self._stopping = stopping
         self.counts: dict[str, int] = {"events": 0, "attendees": 0, "dead_letters": 0, "batches": 0}
+        self.waiting: dict[str, str] = {}
+        self._turned = monotonic()
+
+    @property
+    def ready(self) -> bool:
+        """Whether it has partitions, and neither broker nor ClickHouse is away."""
+        return self._consumer.assigned and not self._consumer.away and not self.waiting
+
+    @property
+    def alive(self) -> bool:
+        """Whether the loop turns: also one that waits for ClickHouse does."""
+        return monotonic() - self._turned < STUCK_SECONDS
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """For the health endpoint: counts, and what it waits for."""
+        away = {"broker": "does not answer"} if self._consumer.away else {}
+        return {**self.counts, "waiting": {**away, **self.waiting}}
 
     def run(self) -> None:
-        """Work until `stopping` is set, finish the batch in hand, leave the group."""
+        """Work until `stopping` is set, finish the batch in hand, leave the group.
+
+        A batch that cannot be finished, because ClickHouse or the broker is away, is left: it comes again.
+        """
         try:
             while not self._stopping.is_set():
+                self._turned = monotonic()
                 if messages := self._consumer.batch():
                     self.take(messages)
         except Unavailable as stopped:
@@ -232,14 +257,19 @@ class Ingest:
             lambda: write(self._client, batch),
             what=f"writing {batch.messages} messages",
             stopping=self._stopping,
-            pause=self._consumer.keep_alive,
+            pause=self._pause,
             longest_pause=5.0,
+            finish=True,
+            waiting=self.waiting,
         )
         until_done(
             lambda: self._tell(batch),
             what="publishing changes",
             stopping=self._stopping,
-            pause=self._consumer.keep_alive,
+            pause=self._pause,
+            longest_pause=5.0,
+            finish=True,
+            waiting=self.waiting,
         )
         self._consumer.commit(messages)
         self.counts["events"] += len(batch.facts)
@@ -251,6 +281,10 @@ class Ingest:
         log.debug(
             "batch written", facts=len(batch.facts), attendees=len(batch.attendees), dead=len(batch.dead)
         )
+
+    def _pause(self, seconds: float) -> None:
+        self._turned = monotonic()
+        self._consumer.keep_alive(seconds)
 
     def _tell(self, batch: Batch) -> None:
         """Publish the changes and copies of the dead letters, and wait until the broker has them."""

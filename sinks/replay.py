@@ -59,9 +59,11 @@ class Replay:
                 "group.id": "gallery-replay",
                 "enable.auto.commit": False,
                 "enable.partition.eof": True,
+                "error_cb": self._on_error,
             },
             logger=logging.getLogger("librdkafka"),
         )
+        self._away = ""
         self._left = {(start.topic, start.partition) for start in starts}
         self._consumer.assign(list(starts))
 
@@ -77,18 +79,22 @@ class Replay:
         finally:
             self._consumer.close()
 
+    def _on_error(self, error: KafkaError) -> None:
+        if error.code() == KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001
+            self._away = error.str()
+
     def _batch(self, size: int) -> list[Message]:
         good: list[Message] = []
         held = 0
-        while self._left and len(good) < size and held < MAX_BATCH_BYTES:
+        if self._away:
+            raise Unavailable(f"the broker went away: {self._away}. Start the replay again")
+        while self._left and not self._away and len(good) < size and held < MAX_BATCH_BYTES:
             for message in self._consumer.consume(min(size - len(good), 500), timeout=1.0):
                 if (error := message.error()) is None:
                     good.append(message)
                     held += len(message.value() or b"")
                 elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's own codes
                     self._left.discard((message.topic(), message.partition()))
-                elif error.code() == KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001
-                    raise Unavailable(f"the broker went away: {error.str()}. Start the replay again")
                 elif error.fatal() or error.code() in _HOPELESS:
                     raise TopicError(f"a topic cannot be read: {error.str()}")
                 else:

@@ -16,6 +16,15 @@ from deploy.brokers import PROFILES
 from sinks import migrate
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Long tests run only when -m asks for them."""
+    if "long" in config.option.markexpr:
+        return
+    long = [item for item in items if item.get_closest_marker("long")]
+    config.hook.pytest_deselected(items=long)
+    items[:] = [item for item in items if item not in long]
+
+
 @pytest.fixture(scope="session")
 def broker() -> Iterator[Broker]:
     """One embedded broker for all tests: use topics and groups of your own (`unique`)."""

@@ -1,0 +1,69 @@
+"""A TCP proxy that can be cut, slowed and mended: `from proxy import Proxy`."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from typing import Self
+
+
+class Proxy:
+    """Forwards connections from a port of its own to another one of 127.0.0.1, in threads."""
+
+    def __init__(self, to: int) -> None:
+        self._to = to
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener.settimeout(0.1)
+        self.port: int = self._listener.getsockname()[1]
+        self.cut = False
+        """Nothing gets through: connections are closed, new ones too."""
+        self.delay = 0.0
+        """Seconds that every piece of bytes (64 KB at most) waits, in each direction."""
+        self._ended = threading.Event()
+        self._threads = [threading.Thread(target=self._accept)]
+
+    def __enter__(self) -> Self:
+        self._threads[0].start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        for thread in self._threads:
+            thread.join()
+        self._listener.close()
+
+    def _accept(self) -> None:
+        while not self._ended.is_set():
+            try:
+                near, _ = self._listener.accept()
+            except TimeoutError:
+                continue
+            try:
+                far = socket.create_connection(("127.0.0.1", self._to), timeout=5)
+            except OSError:
+                near.close()
+                continue
+            for one, other in ((near, far), (far, near)):
+                thread = threading.Thread(target=self._forward, args=(one, other))
+                self._threads.append(thread)
+                thread.start()
+
+    def _forward(self, one: socket.socket, other: socket.socket) -> None:
+        try:
+            one.settimeout(0.1)
+            while not (self._ended.is_set() or self.cut):
+                try:
+                    piece = one.recv(1 << 16)
+                except TimeoutError:
+                    continue
+                if not piece:
+                    break
+                if self.delay:
+                    time.sleep(self.delay)
+                other.sendall(piece)
+        except OSError:
+            pass  # the other side is gone: so is this one
+        finally:
+            for side in (one, other):
+                side.close()
