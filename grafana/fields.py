@@ -80,8 +80,12 @@ def signed_change(empty: str) -> Properties:
 
 
 def hidden() -> Properties:
-    """A column that only links need. Grafana 12.2 and later read hideFrom, older ones hidden."""
-    return {"custom.hidden": True, "custom.hideFrom": {"legend": False, "tooltip": False, "viz": True}}
+    """A column that only links need, as it is: with a unit, `from=1,790,337` would be no time.
+
+    Grafana 12.2 and later read hideFrom, older ones hidden.
+    """
+    hide = {"legend": False, "tooltip": False, "viz": True}
+    return {"unit": "string", "custom.hidden": True, "custom.hideFrom": hide}
 
 
 def linked(title: str, url: str) -> Properties:

@@ -58,6 +58,7 @@ export function Toolbar() {
       <RefreshPicker
         value={refresh}
         {...(intervals ? { intervals } : {})}
+        tooltip="Refresh"
         onRefresh={() => session.refreshNow()}
         onIntervalChanged={(interval) => session.setRefresh(interval)}
         tooltip="Refresh dashboard"
