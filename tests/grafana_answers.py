@@ -42,9 +42,9 @@ DEFAULTS: Final[dict[str, dict[str, str]]] = {
 }
 
 
-def life() -> list[Event]:
+def life(start: datetime = START) -> list[Event]:
     """Three galleries, and one with a hostile id that was never announced."""
-    story = list(events(Simulation(seed=4, galleries=3, attendees=40, start=START)))
+    story = list(events(Simulation(seed=4, galleries=3, attendees=40, start=start)))
     first = story[0].gallery_id
     visible = ("photo.", "faces.", "match.", "photos.", "selfie.", "gallery.visited", "sponsor.impression")
     hostile = [
