@@ -33,7 +33,8 @@ def crop(picture: Picture, box: Box) -> bytes:
     side = round(max(box.width, box.height) * (1 + 2 * _MARGIN))
     left = box.x + box.width // 2 - side // 2
     top = box.y + box.height // 2 - side // 2
-    face = Image.fromarray(picture).crop((left, top, left + side, top + side))
+    face = Image.new("RGB", (side, side), "grey")  # a face at the edge of the picture
+    face.paste(Image.fromarray(picture), (-left, -top))
     face.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
     out = io.BytesIO()
     face.save(out, "JPEG", quality=85)
@@ -63,13 +64,17 @@ def _section(person: Person, faces: Mapping[str, bytes]) -> str:
     )
     more = len(person.faces) - len(shown)
     rest = f'<span class="more">and {more} more</span>' if more else ""
-    remarks = [f"{person.photos} photos", f"{len(person.faces)} faces"]
+    remarks = [_number(person.photos, "photo"), _number(len(person.faces), "face")]
     remarks += ["corrected"] if person.corrected else []
     remarks += [f"{len(person.merged)} merged into it"] if person.merged else []
     return (
         f"<section><h2>{escape(person.name) or 'Unnamed'} <small>{' · '.join(remarks)}</small></h2>"
         f'<code>{escape(person.group_id)}</code><div class="faces">{figures}{rest}</div></section>'
     )
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def _photo(key: str) -> str:
