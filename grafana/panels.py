@@ -174,7 +174,7 @@ def card(
         transformations=[only("time", title, change)],
         overrides={
             title: {"displayName": "in this range"},
-            change: {"displayName": "against the period before", **signed_change("nothing before")},
+            change: {"displayName": "against the period before", **signed_change("none")},
         },
     )
 
@@ -200,6 +200,7 @@ def bars(
         .name_placement(forms.BarGaugeNamePlacement.LEFT)
         .show_unfilled(True)
         .sizing(forms.BarGaugeSizing.AUTO)
+        .text(common.VizTextDisplayOptions().title_size(14).value_size(20))
         .build()
     )
     wanted = {"unit": COUNT, "color": BLUE, "low": 0, "label": f"${{__data.fields.{label}}}", **house}
