@@ -15,6 +15,7 @@ import { optionsOf, type PanelProps } from './props';
 import { Linked, REDUCE, valuesOf } from './values';
 
 const DEFAULTS = {
+  text: undefined as { titleSize?: number; valueSize?: number } | undefined,
   reduceOptions: REDUCE,
   orientation: VizOrientation.Auto,
   displayMode: BarGaugeDisplayMode.Gradient,
@@ -53,6 +54,7 @@ export default function Bars({ panel, data, width, height, timeZone }: PanelProp
               valueDisplayMode={options.valueMode}
               namePlacement={options.namePlacement}
               showUnfilled={options.showUnfilled}
+              {...(options.text ? { text: options.text } : {})}
               itemSpacing={8}
               lcdCellWidth={12}
               {...(processor ? { display: processor } : {})}

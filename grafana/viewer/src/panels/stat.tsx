@@ -16,6 +16,7 @@ import { optionsOf, type PanelProps } from './props';
 import { REDUCE, Linked, valuesOf } from './values';
 
 const DEFAULTS = {
+  text: undefined as { titleSize?: number; valueSize?: number } | undefined,
   reduceOptions: REDUCE,
   orientation: VizOrientation.Auto,
   textMode: BigValueTextMode.Auto,
@@ -51,6 +52,7 @@ export default function Stat({ panel, data, width, height, timeZone }: PanelProp
             justifyMode={options.justifyMode}
             textMode={options.textMode}
             disableWideLayout={!options.wideLayout}
+            {...(options.text ? { text: options.text } : {})}
             {...(value.sparkline ? { sparkline: value.sparkline } : {})}
           />
         </Linked>
