@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from typing import Final
 from urllib.parse import quote
 
 from grafana_answers import escaped
-from playwright.sync_api import Browser, Locator, Page, Request
+from playwright.sync_api import Browser, Locator, Page, Playwright, Request
 from seeded import SINCE, UNTIL
 
 ZONE: Final = "America/New_York"
@@ -31,7 +32,7 @@ _FACTORS: Final = {
     "K": 1e3,
 }
 _NUMBER: Final = re.compile(rf"(-?\d[\d,]*)(\.\d+)?\s*({'|'.join(filter(None, _FACTORS))})?")
-_SETTLED: Final = """() => {
+SETTLED: Final = """() => {
     const panels = [...document.querySelectorAll('[data-panel]')];
     return panels.length > 0 && panels.every((one) => ['done', 'error'].includes(one.dataset.state));
 }"""
@@ -85,9 +86,9 @@ class Board:
 
     def settle(self) -> None:
         """Wait until every panel has its answer or an error."""
-        self.page.wait_for_function(_SETTLED, timeout=120_000)
+        self.page.wait_for_function(SETTLED, timeout=120_000)
         self.page.wait_for_timeout(150)  # a state is told before it is drawn
-        self.page.wait_for_function(_SETTLED, timeout=120_000)
+        self.page.wait_for_function(SETTLED, timeout=120_000)
 
     def panel(self, number: int) -> Locator:
         return self.page.locator(f'[data-panel="{number}"]')
@@ -132,6 +133,17 @@ def read_numbers(text: str) -> Iterator[Shown]:
 
 def milliseconds(moment: datetime) -> int:
     return round(moment.timestamp() * 1000)
+
+
+def chromium(driver: Playwright) -> Browser | None:
+    """Headless Chromium of this machine; None where there is none."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    program = next(filter(None, map(shutil.which, names)), None)
+    if program is None:
+        return None
+    # It runs as root in containers, where it has no sandbox, and must not talk to anybody.
+    arguments = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
+    return driver.chromium.launch(executable_path=program, args=arguments)
 
 
 @contextmanager

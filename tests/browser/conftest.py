@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from boards import Board, board
+from boards import Board, board, chromium
 from playwright.sync_api import Browser, sync_playwright
 from seeded import Seeded, seeded
 
@@ -19,15 +18,12 @@ PICTURES = Path(__file__).parents[2] / ".browser"
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """Headless Chromium of this machine."""
-    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if program is None:
-        pytest.skip("NO BROWSER TESTS: there is no Chromium, install the package `chromium`")
     if not built():
         pytest.skip(f"NO BROWSER TESTS: {MISSING}")
-    # It runs as root in containers, where it has no sandbox, and must not talk to anybody.
-    arguments = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
     with sync_playwright() as driver:
-        launched = driver.chromium.launch(executable_path=program, args=arguments)
+        launched = chromium(driver)
+        if launched is None:
+            pytest.skip("NO BROWSER TESTS: there is no Chromium, install the package `chromium`")
         yield launched
         launched.close()
 
