@@ -59,7 +59,8 @@ class Settings(BaseSettings):
     )
     kafka_options: dict[str, SecretStr] = Field(
         default_factory=dict,
-        description="Further options of librdkafka as a JSON object, for security above all: "
+        description="Further options of librdkafka as a JSON object, for security above all (the refresh "
+        "worker, which has another client, takes only that from it): "
         '`{"security.protocol": "SASL_SSL", "sasl.mechanism": "PLAIN", ...}`',
     )
 
@@ -238,6 +239,10 @@ class Settings(BaseSettings):
     def faust(self) -> dict[str, Any]:
         """Arguments of `faust.App`."""
         return faust_config(self.profile, self.kafka_bootstrap)
+
+    def security(self) -> dict[str, str]:
+        """The further options of librdkafka, for a client that is not librdkafka. Holds secrets."""
+        return self._kafka_options()
 
     def _kafka_options(self) -> dict[str, str]:
         return {name: value.get_secret_value() for name, value in self.kafka_options.items()}

@@ -85,11 +85,13 @@ def run_refresh(settings: Settings) -> None:
     import faust  # noqa: PLC0415 - slow to import, and only this worker needs it
 
     from processors.app import build  # noqa: PLC0415
+    from processors.security import security  # noqa: PLC0415
 
     require(check_topics(settings.admin(), settings.profile, TOPICS))
     app, refresher = build(
         target(settings),
         options=settings.faust(),
+        guard=security(settings.security()),
         folder=Path(settings.folder) / "faust",
         look_every=settings.refresh_look_every,
         lags=lag_probe(settings).lags if settings.profile.exact_end_offsets else None,

@@ -21,6 +21,7 @@ from clickhouse_connect.driver.client import Client
 from faust.transport.drivers import aiokafka as driver
 
 from processors.refresh import Bucket, look, refresh
+from processors.security import Security
 from schemas import changes
 from schemas.errors import InvalidEvent, Unavailable
 from schemas.topics import CHANGES, REFRESH_GROUP
@@ -176,16 +177,18 @@ def build(
     target: Target,
     *,
     options: Mapping[str, Any],
+    guard: Security,
     folder: Path,
     look_every: float,
     lags: Callable[[], Sequence[Lag]] | None = None,
 ) -> tuple[faust.App, Refresher]:
     """The app, and what it does its work with.
 
-    `options`: broker and timeouts for `faust.App`; `folder`: Faust keeps small files there;
-    `look_every`: seconds between two looks for buckets that are behind (one runs at start); `lags`: see
-    Refresher.
+    `options`: broker and timeouts for `faust.App`; `guard`: how it may connect; `folder`: Faust keeps
+    small files there; `look_every`: seconds between two looks for buckets that are behind (one runs at
+    start); `lags`: see Refresher.
     """
+    folder.mkdir(parents=True, exist_ok=True)  # Faust makes the last part of it only
     refresher = Refresher(target, lags)
     app = faust.App(
         REFRESH_GROUP,
@@ -196,6 +199,7 @@ def build(
         web_enabled=False,
         consumer_auto_offset_reset="earliest",
         broker_commit_interval=0.5,
+        broker_credentials=_credentials(guard),
         **options,
     )
     app.transport.Consumer = _Consumer
@@ -232,6 +236,17 @@ def build(
     app.task(refresher.keep_measuring)
     app.on_before_shutdown.connect(stop_waiting)
     return app, refresher
+
+
+def _credentials(guard: Security) -> Any:
+    if guard.mechanism is not None:
+        return faust.SASLCredentials(
+            username=guard.username,
+            password=guard.password,
+            ssl_context=guard.context,
+            mechanism=guard.mechanism,
+        )
+    return faust.SSLCredentials(guard.context) if guard.context is not None else None
 
 
 async def _put_aside(app: faust.App, dead: Any, raw: bytes) -> None:

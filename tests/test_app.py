@@ -13,11 +13,12 @@ BUILD = """
 import asyncio, sys
 from pathlib import Path
 from processors.app import build
+from processors.security import Security
 from sinks.clickhouse import Target
 
 async def fetch_wait():
     broker = {"broker": "kafka://127.0.0.1:1"}
-    app, _ = build(Target(), options=broker, folder=Path(sys.argv[1]), look_every=60)
+    app, _ = build(Target(), options=broker, guard=Security(), folder=Path(sys.argv[1]), look_every=60)
     thread = app.consumer._new_consumer_thread()
     return thread._create_consumer(asyncio.get_running_loop())._fetch_max_wait_ms
 
