@@ -18,6 +18,8 @@ from stack import ClickHouse
 from typer.testing import CliRunner, Result
 
 from deploy.cli import app
+from deploy.local import components, numbered, with_passwords
+from deploy.settings import Settings
 from face_worker.contact_sheet import crop, page
 from face_worker.curation import Curation, Person
 from face_worker.faces import Box
@@ -149,3 +151,14 @@ def test_a_crop_is_a_square_around_the_face_also_at_the_edge() -> None:
         assert face.size == (112, 112)
         red, green, _ = face.convert("RGB").getpixel((56, 56))  # type: ignore[misc]
     assert red > 200 > 60 > green
+
+
+def test_several_face_workers_are_processes_of_one_command(tmp_path: Path) -> None:
+    parts = components(with_passwords(Settings(folder=tmp_path)), ["ingest", *numbered("faces", 2)])
+    workers = [part for part in parts if part.name.startswith("faces")]
+    assert [part.name for part in workers] == ["faces-1", "faces-2"]
+    assert {part.argv[-2:] for part in workers} == {("faces", "run")}
+    assert len({part.listens for part in workers}) == 2
+    assert numbered("faces", 1) == ["faces"]
+    with pytest.raises(SetupError, match="no worker 'fases-1'"):
+        components(with_passwords(Settings(folder=tmp_path)), ["fases-1"])
