@@ -77,6 +77,9 @@ browser: install  ## the dashboards in headless Chromium; pictures of them in .b
 bench: .venv/dev  ## events per second, latency and memory, as ratios to plain clients
 	$(BIN)/python tests/benchmarks/pipeline.py $(ARGS)
 
+bench-panels: install  ## ms of every query of every dashboard and alert; ARGS="--events 1000000 --shape one"
+	$(BIN)/python tests/benchmarks/panels.py $(ARGS)
+
 chaos: install  ## seeded runs with crashes, zombies, lost and late answers between any two steps; ARGS="--runs 1000"
 	$(BIN)/python tests/chaos/run.py $(ARGS)
 

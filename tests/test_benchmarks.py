@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from grafana_answers import DASHBOARDS, queries
 
 ROOT = Path(__file__).parents[1]
 FIGURES = (
@@ -37,3 +38,22 @@ def test_a_quick_run_prints_every_figure(tmp_path: Path) -> None:
     assert [figure for figure in FIGURES if not any(figure in line for line in lines)] == []
     assert "…" not in done.stdout, "the table does not fit its width"
     assert list(tmp_path.iterdir()) == [], "it leaves nothing where it is started"
+
+
+@pytest.mark.stack
+def test_every_query_of_every_dashboard_and_alert_is_measured(tmp_path: Path) -> None:
+    out = tmp_path / "panels.md"
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "tests" / "benchmarks" / "panels.py"), "--quick", "--out", str(out)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = [line.split(" | ") for line in out.read_text().splitlines() if line.startswith("| ")][1:]
+    measured = {row[0].removeprefix("| ") for row in rows}
+    assert measured >= {where for uid in DASHBOARDS for where, _ in queries(uid)}
+    assert sum(where.startswith("alert ") for where in measured) > 10
+    assert list(tmp_path.iterdir()) == [out], "it leaves nothing else where it is started"
