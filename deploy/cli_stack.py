@@ -109,7 +109,7 @@ def status() -> None:
         word = "ended" if not one.process.alive else "works" if one.ready else "starting"
         why = ""
         if word == "works" and one.name in WORKERS:
-            why = waits_for(f"http://{settings.health_host}:{one.ports[0]}/ready")
+            why = waits_for(f"http://{settings.health_host}:{one.ports[-1]}/ready")
             word = "waits" if why else word
         since = str(datetime.now(UTC) - one.since).split(".")[0]
         ports = ", ".join(map(str, one.ports))

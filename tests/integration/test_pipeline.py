@@ -103,6 +103,13 @@ def test_refreshes_are_measured(story: Story, client: Client) -> None:
     wait_for(measured, "measurements of every change", 30)
 
 
+def test_status_says_that_every_part_works_and_waits_for_nothing(live: Live) -> None:
+    """The exit code is 1 unless it is so; the last column is what a worker says of itself."""
+    lines = live.gallery("status").stdout.split("\n\n")[0].splitlines()
+    assert lines[0].endswith("waits for")
+    assert {line.split()[1] for line in lines[1:]} == {"works"}
+
+
 def test_verify_is_silent(story: Story, live: Live) -> None:
     done = live.gallery("verify")
     assert (done.stdout, done.stderr) == ("", "")
