@@ -78,7 +78,7 @@ class Rounds:
     """Triggers that are answered in one round, so that the topic is not kept waiting."""
 
     def __post_init__(self) -> None:
-        self._next = 0.0
+        self._next = monotonic() + self.every  # what waits on the topic comes first
         self._published: dict[tuple[str, int], float] = {}
         self.counts = {"rounds": 0, "unheard": 0, "unanswered": 0}
 

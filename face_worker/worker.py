@@ -73,7 +73,7 @@ class FaceWorker:
                 for portion in portions(batch, self.portion):
                     self.take(portion)
                     self.rounds.make_if_due(idle=False)
-                if not batch:
+                if not batch and self.consumer.assigned:
                     self.rounds.make_if_due(idle=True)
         except Unavailable as stopped:
             if not stopping.is_set():
