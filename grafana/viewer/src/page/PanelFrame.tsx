@@ -1,5 +1,5 @@
 import { Suspense, useMemo, useRef } from 'react';
-import { LoadingState, Menu, PanelChrome } from '../grafana';
+import { LoadingState, Menu, PanelChrome, type DataFrame } from '../grafana';
 import type { Panel } from '../model';
 import { PANELS, PICTURES, SELF_CONTAINED } from '../panels';
 import { timeRange } from '../session/interval';
@@ -80,7 +80,9 @@ interface ContentProps {
   still: boolean;
 }
 
+/** For panels without a query. */
 const NOW = timeRange(0, 1);
+const NONE: DataFrame[] = [];
 
 function Content({ panel, state, width, height, still }: ContentProps) {
   const { timeZone } = useDashboard();
@@ -94,7 +96,7 @@ function Content({ panel, state, width, height, still }: ContentProps) {
   if (!still && (!data || !range)) return <p className="empty">Loading …</p>;
   if (!still && data?.every((frame) => frame.length === 0 || frame.fields.length === 0))
     return <Message text={panel.fieldConfig?.defaults.noValue ?? 'No data'} />;
-  const shared = { panel, width, height, range: range ?? NOW, timeZone, data: data ?? [] };
+  const shared = { panel, width, height, range: range ?? NOW, timeZone, data: data ?? NONE };
   return (
     <>
       {PICTURES.has(panel.type) && <Alternative title={panel.title} data={shared.data} />}

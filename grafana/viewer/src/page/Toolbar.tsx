@@ -61,7 +61,6 @@ export function Toolbar() {
         tooltip="Refresh"
         onRefresh={() => session.refreshNow()}
         onIntervalChanged={(interval) => session.setRefresh(interval)}
-        tooltip="Refresh dashboard"
         isLoading={round === undefined}
         isOnCanvas
         noIntervalPicker={false}

@@ -1,5 +1,5 @@
 /** The kinds of panels, loaded when a dashboard has one. `supported.json` names the same. */
-import { lazy, type ComponentType } from 'react';
+import { lazy, memo, type ComponentType } from 'react';
 import type { PanelProps } from './props';
 
 type Module = { default: ComponentType<PanelProps> };
@@ -19,9 +19,10 @@ const LOADERS: Readonly<Record<string, () => Promise<Module>>> = {
   trend: series,
 };
 
-export const PANELS = Object.fromEntries(
-  Object.entries(LOADERS).map(([type, load]) => [type, lazy(load)]),
-) as Readonly<Record<string, ReturnType<typeof lazy<ComponentType<PanelProps>>>>>;
+/** Drawn anew only when there is something new to draw. */
+export const PANELS: Readonly<Record<string, ComponentType<PanelProps>>> = Object.fromEntries(
+  Object.entries(LOADERS).map(([type, load]) => [type, memo(lazy(load))]),
+);
 
 /** Begin to load these kinds. What fails here fails again, and is told, where the panel is drawn. */
 export function preload(types: Iterable<string>): void {
