@@ -294,7 +294,8 @@ def _addresses(settings: Settings, gallery: str, console: Console) -> None:
     password = settings.reader_password.get_secret_value() if settings.reader_password else ""
     url = f"http://{settings.clickhouse_host}:{settings.clickhouse_port}"
     console.rule("[bold]Look at it")
-    console.print(f"Dashboards  {whereabouts(settings)}", "", highlight=False, soft_wrap=True)
+    month = "/d/gallery?from=now-30d&to=now"  # the simulated event was ten days ago
+    console.print(f"Dashboards  {whereabouts(settings, month)}", "", highlight=False, soft_wrap=True)
     console.rule("[bold]Ask it yourself")
     console.print(
         f"Kafka       {settings.kafka_bootstrap}\n"

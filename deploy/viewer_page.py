@@ -23,6 +23,6 @@ def address(settings: Settings) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{settings.viewer_port}"
 
 
-def whereabouts(settings: Settings) -> str:
+def whereabouts(settings: Settings, path: str = "") -> str:
     """The URL for people, or what is missing."""
-    return address(settings) if built() else MISSING
+    return f"{address(settings)}{path}" if built() else MISSING
