@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 import structlog
@@ -12,10 +13,9 @@ from deploy.settings import Settings
 from deploy.topics import check_topics, require
 from deploy.workers import serve_health, stop_on_signals, target
 from face_worker.answers import Answering
-from face_worker.clusters import Recipe
 from face_worker.embedder import DeepFaceEmbedder, Embedder
 from face_worker.looking import Looking
-from face_worker.matcher import Thresholds
+from face_worker.models import numbers_of
 from face_worker.pictures import Limits
 from face_worker.rounds import Rounds
 from face_worker.storage import FaceStore
@@ -52,9 +52,13 @@ def run_faces(settings: Settings, embedder: Embedder | None = None) -> None:
     stopping = stop_on_signals()
     if embedder is None:
         embedder = deepface = DeepFaceEmbedder(
-            settings.folder.absolute() / "deepface", weights=settings.faces_weights
+            settings.folder.absolute() / "deepface",
+            weights=settings.faces_weights,
+            model=settings.faces_model,
+            detector=settings.faces_detector,
         )
         deepface.load()
+    model = numbers_of(embedder.model)
     require(check_topics(settings.admin(), settings.profile, TOPICS))
     client: Client = until_done(
         lambda: connect(target(settings)), what="connecting to ClickHouse", stopping=stopping
@@ -63,8 +67,12 @@ def run_faces(settings: Settings, embedder: Embedder | None = None) -> None:
         settings.consumer(FACES_GROUP), [EVENTS.name], max_messages=_BATCH, max_wait=_WAIT_SECONDS
     )
     waiting = Waiting(stopping, consumer.keep_alive)
-    thresholds = Thresholds(
-        match=settings.faces_match, offer=settings.faces_offer, margin=settings.faces_margin
+    own = model.thresholds
+    thresholds = replace(
+        own,
+        match=own.match if settings.faces_match is None else settings.faces_match,
+        offer=own.offer if settings.faces_offer is None else settings.faces_offer,
+        margin=own.margin if settings.faces_margin is None else settings.faces_margin,
     )
     with threadpool_limits(1), Publisher(settings.producer()) as publisher:
         answering = Answering(
@@ -72,7 +80,7 @@ def run_faces(settings: Settings, embedder: Embedder | None = None) -> None:
             publisher,
             Looking(embedder, limits(settings), waiting),
             waiting,
-            Recipe(),
+            model.recipe,
             thresholds,
         )
         rounds = Rounds(client, answering, settings.faces_look_every, quiet=settings.faces_quiet)

@@ -103,6 +103,14 @@ class Settings(BaseSettings):
         description="Seconds between two looks for projections that are behind without a change saying so",
     )
 
+    faces_model: Literal["facenet", "dlib", "arcface", "facenet512"] = Field(
+        "facenet",
+        description="Face model; `arcface` and `facenet512` need their weight file. Faces of two models "
+        "are never compared",
+    )
+    faces_detector: Literal["mtcnn", "retinaface"] = Field(
+        "mtcnn", description="What finds faces; `retinaface` needs its weight file"
+    )
     faces_weights: Path | None = Field(
         None, description="Folder with weight files of face models; without it those of the extra `faces`"
     )
@@ -111,14 +119,20 @@ class Settings(BaseSettings):
     )
     faces_max_bytes: int = Field(50_000_000, ge=1, description="Largest picture file that is read")
     faces_max_side: int = Field(1280, ge=64, description="Pictures are scaled to this longer side, in pixels")
-    faces_match: float = Field(
-        0.45, gt=0, description="Greatest distance between a selfie and a group that is a match"
+    faces_match: float | None = Field(
+        None,
+        gt=0,
+        description="Greatest distance between a selfie and a group that is a match; without it the model's",
     )
-    faces_offer: float = Field(
-        0.53, gt=0, description='Greatest distance at which a group is offered: "is this you?"'
+    faces_offer: float | None = Field(
+        None,
+        gt=0,
+        description='Greatest distance at which a group is offered, "is this you?"; without it the model\'s',
     )
-    faces_margin: float = Field(
-        0.05, ge=0, description="How much nearer than the runner-up a match has to be"
+    faces_margin: float | None = Field(
+        None,
+        ge=0,
+        description="How much nearer than the runner-up a match has to be; without it the model's",
     )
 
     viewer_host: str = Field(

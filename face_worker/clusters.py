@@ -14,11 +14,14 @@ everybody where there is one person or everybody was seen once. So the tree is b
 4. hdbscan's extraction from that tree: groups of two and more, "eom", splits below `Recipe.epsilon` undone;
 5. two faces in one photo are two people: of each photo a group keeps the face nearest to its centroid;
 6. faces left over, and pairs, join a group of three and more that is near and clearly nearest;
-7. a face that is still left, large, surely a face and near to no group, is a person seen once; the rest is
+7. groups and single faces are joined by average linkage, but never two with faces in one photo: people in
+   caps, turned away or years older come out of the tree in fragments. `Recipe.link` holds where few are left;
+   the more there are, the nearer they must be. Small and doubtful faces alone found no group;
+8. a face that is still left, large, surely a face and near to no group, is a person seen once; the rest is
    nobody (-1).
 
 Distances are Euclidean, in the embedding's own units (dlib's network: one person below about 0.6; not
-normalised to length 1). `Recipe` holds for that network: another one needs other numbers.
+normalised to length 1). `Recipe()` holds for that network; each has its own in `models.MODELS`.
 """
 
 from collections import defaultdict
@@ -35,6 +38,9 @@ from hdbscan._hdbscan_tree import compute_stability, condense_tree, get_clusters
 from scipy.sparse import coo_array  # type: ignore[import-untyped]  # no stubs
 from scipy.sparse.csgraph import connected_components, minimum_spanning_tree  # type: ignore[import-untyped]  # no stubs
 from sklearn.neighbors import NearestNeighbors  # type: ignore[import-untyped]  # no stubs
+
+from face_worker.linkage import join
+from face_worker.neighbours import neighbours
 
 Embeddings = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.intp]
@@ -56,9 +62,28 @@ class Recipe:
     absorb: float = 0.53
     absorb_small: float = 0.50  # the same for groups of one and two, whose centroid is worth less
     margin: float = 0.05
+    link: float = 0.64  # average linkage between groups of a few people
+    link_crowd: float = 0.025  # less of it for each ten times as many groups: so many may be near by chance
+    link_lone: float = 0.027  # and single faces count so much farther, times the same
     min_height: float = 32.0  # px; smaller faces embed badly
     min_confidence: float = 0.95  # the detector's, 0..1
     floor: float = 1e-5  # sparse matrices drop zeros, and identical pictures are at distance zero
+
+    @classmethod
+    def for_unit_length(cls) -> "Recipe":
+        """For FaceNet and its like, whose embeddings have length 1."""
+        return cls(
+            same=0.15,
+            edge=1.02,
+            join=1.09,
+            epsilon=0.80,
+            absorb=0.87,
+            absorb_small=0.82,
+            margin=0.08,
+            link=1.20,
+            link_crowd=0.03,
+            link_lone=0.04,
+        )
 
 
 def group(
@@ -90,13 +115,11 @@ def group(
     labels = _tree_labels(points, photo, recipe)
     labels = _one_per_photo(points, labels, photo)
     labels = _renumber(_absorb(points, labels, photo, recipe))  # absorbed groups are empty now
-    labels = _seen_once(
-        points,
-        labels,
-        (np.asarray(heights, dtype=np.float64)[order] >= recipe.min_height)
-        & (np.asarray(confidences, dtype=np.float64)[order] >= recipe.min_confidence),
-        recipe,
+    good = (np.asarray(heights, dtype=np.float64)[order] >= recipe.min_height) & (
+        np.asarray(confidences, dtype=np.float64)[order] >= recipe.min_confidence
     )
+    labels = _joined(points, labels, photo, good, recipe)
+    labels = _seen_once(points, labels, good, recipe)
     result = np.empty(n, dtype=np.intp)
     result[order] = _renumber(labels)
     return result
@@ -153,16 +176,10 @@ def _tree_labels(points: Points, photo: Labels, recipe: Recipe) -> Labels:
 
 
 def _neighbours(points: Points, photo: Labels, recipe: Recipe) -> Edges:
-    """Edges from each point to its nearest neighbours: near, far, length, each (edges,)."""
-    if len(points) == 1:
-        nothing = np.empty(0, dtype=np.intp)
-        return nothing, nothing, np.empty(0)
-    search = NearestNeighbors(n_neighbors=min(recipe.neighbours, len(points) - 1), algorithm="brute")
-    distance, neighbour = search.fit(points).kneighbors()  # no argument: of each point, itself left out
-    near = np.repeat(np.arange(len(points)), neighbour.shape[1])
-    far, length = neighbour.ravel(), np.maximum(distance.ravel(), recipe.floor)
-    keep = (length <= recipe.edge) & (photo[near] != photo[far])
-    return near[keep], far[keep], length[keep]
+    """Edges from each point to its nearest neighbours in other photos: near, far, length, each (edges,)."""
+    near, far, length = neighbours(points, recipe.neighbours, recipe.edge)
+    keep = photo[near] != photo[far]
+    return near[keep], far[keep], np.maximum(length[keep], recipe.floor)
 
 
 def _components(near: Labels, far: Labels, n: int) -> tuple[int, Labels]:
@@ -237,8 +254,33 @@ def _absorb(points: Points, labels: Labels, photo: Labels, recipe: Recipe) -> La
     return labels
 
 
+def _joined(
+    points: Points, labels: Labels, photo: Labels, good: npt.NDArray[np.bool_], recipe: Recipe
+) -> Labels:
+    """Step 7: groups and single faces by average linkage; one without a good face is nobody."""
+    alone = labels == NOBODY
+    joined = labels.copy()
+    joined[alone] = np.arange(alone.sum()) + labels.max(initial=NOBODY) + 1
+    before, left = 0, int(joined.max(initial=NOBODY)) + 1
+    while left != before:  # the fewer are left, the less likely is it that two are near by chance
+        crowd = max(np.log10(left / 10), 0.0)
+        limit, lone = recipe.link - recipe.link_crowd * crowd, recipe.link_lone * crowd
+        joined = join(points.astype(np.float32), joined, photo, limit=limit, lone=lone)
+        before, left = left, int(joined.max(initial=NOBODY)) + 1
+    sizes = np.bincount(joined)
+    founded = np.bincount(joined, weights=good) > 0
+    of_tree = np.bincount(joined, weights=~alone) > 0
+    loose = np.flatnonzero(~of_tree & (sizes > 1))
+    if len(loose) and of_tree.any():
+        # As in step 8: who is so near to a group, and only kept apart by its photo, is no second person.
+        means, _ = _means(points, joined)
+        founded[loose] &= _nearest(means[loose], means[of_tree], 1)[0][:, 0] >= recipe.absorb_small
+    joined[((sizes[joined] == 1) & alone) | ~founded[joined]] = NOBODY
+    return _renumber(joined)
+
+
 def _seen_once(points: Points, labels: Labels, good: npt.NDArray[np.bool_], recipe: Recipe) -> Labels:
-    """Step 7. A face near to a group belongs to it, most likely, and would count that person twice."""
+    """Step 8. A face near to a group belongs to it, most likely, and would count that person twice."""
     labels = labels.copy()
     alone = np.flatnonzero((labels == NOBODY) & good)
     means, _ = _means(points, labels)

@@ -24,6 +24,11 @@ class Thresholds:
     min_height: float = 56.0  # px in the scaled picture
     suggestions: int = 3
 
+    @classmethod
+    def for_unit_length(cls) -> "Thresholds":
+        """For FaceNet and its like, whose embeddings have length 1."""
+        return cls(match=0.75, offer=0.88, margin=0.08)
+
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:

@@ -149,7 +149,7 @@ def test_a_pair_joins_a_near_group_only_if_that_is_clearly_nearest() -> None:
     far_pair = [place(0.51, 0.02), place(0.51, -0.02)]  # its nearest face is more than 0.40 away
     first = [place(0, 0) + random.normal(size=128).astype(np.float32) * 0.01 for _ in range(5)]
     second = [place(1.04, 0) + random.normal(size=128).astype(np.float32) * 0.01 for _ in range(5)]
-    recipe = Recipe(same=0.0)
+    recipe = Recipe(same=0.0, link=0.0)  # only what is absorbed
     joined = grouped(np.stack([*first, *far_pair]), recipe=recipe)
     assert joined == [0] * 7
     between = grouped(np.stack([*first, *second, *far_pair]), recipe=recipe)

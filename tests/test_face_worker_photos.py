@@ -24,6 +24,7 @@ from stack import Broker, ClickHouse, free_port
 
 from deploy.settings import Settings, environment
 from deploy.topics import ensure_topics
+from face_worker.models import MODELS
 from producers import Publisher
 from schemas.events import PhotoUploaded, SelfieTaken
 from schemas.topics import EVENTS
@@ -171,7 +172,7 @@ def test_forty_portraits_are_eight_people_and_a_selfie_finds_its_own(
     assert len({group_ids for found in groups.values() for group_ids in found}) == 8
     ((hers,),) = groups[LEFT_OUT]
     assert (kind, visitor, taken, group, reason, photos) == ("match.found", "v", "s", hers, "", 4)
-    assert 0 < score <= settings.faces_match
+    assert 0 < score <= MODELS[settings.faces_model].thresholds.match
     expected = {"photos": 40, "faces": 40, "selfies": 1, "failed": 0, "repeated": 0, "lost": 0}
     assert counts == {**counts, **expected, "ready": True}
     text = log.read_text()

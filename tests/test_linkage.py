@@ -1,0 +1,72 @@
+"""Average linkage by sums and blocks, against the sums done one by one; neighbours against all distances."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.cluster.hierarchy import fcluster, linkage  # type: ignore[import-untyped]  # no stubs
+from scipy.spatial.distance import pdist  # type: ignore[import-untyped]  # no stubs
+
+from face_worker.linkage import join
+from face_worker.neighbours import neighbours
+
+
+def points(count: int, seed: int, values: int = 3) -> npt.NDArray[np.float32]:
+    return np.random.default_rng(seed).normal(size=(count, values)).astype(np.float32)
+
+
+def same_partition(one: npt.NDArray[np.intp], other: npt.NDArray[np.intp]) -> bool:
+    return bool(np.array_equal(one[:, None] == one, other[:, None] == other))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(2, 60), st.integers(0, 1000), st.floats(0.2, 3.0))
+def test_single_faces_join_as_scipys_average_linkage_has_it(count: int, seed: int, limit: float) -> None:
+    rows = points(count, seed)
+    found = join(rows, np.arange(count), np.arange(count), limit=limit, lone=0.0)
+    tree = linkage(pdist(rows.astype(np.float64), "sqeuclidean"), "average")
+    assert same_partition(found, fcluster(tree, limit**2, "distance"))
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(2, 60), st.integers(0, 1000))
+def test_two_faces_of_one_photo_are_never_joined(count: int, seed: int) -> None:
+    photo = np.arange(count) // 3
+    found = join(points(count, seed), np.arange(count), photo, limit=100.0, lone=0.0)
+    seen = list(zip(found.tolist(), photo.tolist(), strict=True))
+    assert len(seen) == len(set(seen))
+    assert found.max() + 1 < max(count, 4)  # nothing else holds them apart
+
+
+def test_units_stay_whole_and_equal_faces_join() -> None:
+    rows = np.array([[0, 0], [9, 0], [0, 0], [0, 0], [9, 0]], dtype=np.float32)
+    units = np.array([0, 0, 1, 2, 3])
+    apart = np.arange(5)
+    assert join(rows, units, apart, limit=0.5, lone=0.0).tolist() == [0, 0, 1, 1, 2]
+    assert join(rows[2:], np.arange(3), apart[2:], limit=1e-3, lone=0.0).tolist() == [0, 0, 1]
+    assert join(rows[:0], units[:0], apart[:0], limit=1.0, lone=0.0).tolist() == []
+
+
+def test_single_faces_count_as_farther_than_groups() -> None:
+    rows = np.array([[0, 0], [1, 0]], dtype=np.float32)
+    assert join(rows, np.arange(2), np.arange(2), limit=1.15, lone=0.1).tolist() == [0, 1]
+    rows = np.repeat(rows, 4, axis=0)
+    units = np.repeat(np.arange(2), 4)
+    assert join(rows, units, np.arange(8), limit=1.15, lone=0.1).tolist() == [0] * 8
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(1, 700), st.integers(0, 1000), st.integers(1, 8), st.floats(0.1, 2.0))
+def test_neighbours_are_the_nearest_within_reach(count: int, seed: int, k: int, reach: float) -> None:
+    rows = points(count, seed)
+    near, far, length = neighbours(rows, k, reach)
+    every = np.linalg.norm(rows[:, None].astype(np.float64) - rows, axis=2)
+    np.fill_diagonal(every, np.inf)
+    expected = np.sort(every, axis=1)[:, :k]
+    expected = expected[expected <= reach]
+    order = np.lexsort((length, near))
+    assert np.all(near != far)
+    assert np.allclose(length[order], expected)
+    assert np.allclose(length, every[near, far])
