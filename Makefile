@@ -11,6 +11,7 @@ NODE := $(shell node -e 'const [a, b] = process.versions.node.split(".").map(Num
 NO_NODE := Node 20.19 or newer is missing, so the dashboards are not built: install it (nodejs.org), then run make viewer.
 
 .DEFAULT_GOAL := help
+.PHONY: bench-faces
 .PHONY: help install install-demo viewer lock format lint typecheck test check-viewer browser bench chaos long demo clean
 
 help:  ## this list
@@ -85,6 +86,9 @@ chaos: install  ## seeded runs with crashes, zombies, lost and late answers betw
 
 long: install  ## tests that take minutes: ClickHouse and the broker away for three of them
 	$(BIN)/pytest -m long $(ARGS)
+
+bench-faces: install  ## grouping faces beside peers: quality, time, memory; ARGS="--quick"
+	$(BIN)/python tests/benchmarks/faces.py $(ARGS)
 
 # SELFIE may name several files, separated by spaces.
 demo: $(if $(PHOTOS)$(SELFIE),.venv/dev,.venv/demo)  ## the whole pipeline on this machine; PHOTOS=DIR SELFIE=FILE add faces

@@ -57,3 +57,21 @@ def test_every_query_of_every_dashboard_and_alert_is_measured(tmp_path: Path) ->
     assert measured >= {where for uid in DASHBOARDS for where, _ in queries(uid)}
     assert sum(where.startswith("alert ") for where in measured) > 10
     assert list(tmp_path.iterdir()) == [out], "it leaves nothing else where it is started"
+
+
+def test_a_quick_run_of_faces_compares_every_method(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "tests" / "benchmarks" / "faces.py"), "--quick", "--out", "out"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    methods = ("gallery", "hdbscan", "Immich", "PhotoPrism", "agglomerative", "Chinese whispers")
+    table = (tmp_path / "out" / "faces.md").read_text()
+    assert [method for method in methods if method not in table] == []
+    assert "ids kept" in table
+    assert "false matches" in table
+    assert (tmp_path / "out" / "faces.svg").read_text().rstrip().endswith("</svg>")
