@@ -12,7 +12,7 @@ NO_NODE := Node 20.19 or newer is missing, so the dashboards are not built: inst
 
 .DEFAULT_GOAL := help
 .PHONY: bench-faces
-.PHONY: help install install-demo viewer lock format lint typecheck test check-viewer browser bench chaos long demo clean
+.PHONY: help install install-demo viewer lock format lint typecheck test check-viewer browser bench bench-exports chaos long demo clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

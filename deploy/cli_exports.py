@@ -283,9 +283,6 @@ def run_schedule(
         "user": settings.smtp_user,
         "password": password.get_secret_value() if password else None,
     }
-    files = _library("files")
-    for form in forms or ():
-        files.writer(form)  # says which formats there are
     places = [(one, delivery.place(one, mail)) for one in to]
     plan = worker.Schedule(places, forms or ["pdf"], galleries or (), after_days, names)
     if dry_run:

@@ -84,7 +84,7 @@ def methods(report: Report) -> Iterator[tuple[str, str, list[tuple[str, str]]]]:
             for column in sheet.columns
             if column.method not in ("", column.title) and column.people != "never"
         ]
-        if sheet.method or told:
+        if sheet.in_documents and (sheet.method or told):
             yield sheet.title, sheet.method, told
 
 

@@ -80,6 +80,11 @@ class Sheet:
     charts: tuple[Chart, ...] = ()
 
     @property
+    def in_documents(self) -> bool:
+        """Whether documents have it; else only files do."""
+        return bool(self.cards or self.charts or self.shown or not self.rows)
+
+    @property
     def for_people(self) -> tuple[int, ...]:
         """Places of the columns that documents have."""
         return tuple(

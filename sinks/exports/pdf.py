@@ -44,7 +44,8 @@ def write(report: Report, file: BinaryIO) -> None:
     for section in report.sections:
         page.section(section.title, section.text, _first_height(page, section.sheets))
         for sheet in section.sheets:
-            page.sheet(sheet, section.title)
+            if sheet.in_documents:
+                page.sheet(sheet, section.title)
     page.methods()
     page.output(file)
 

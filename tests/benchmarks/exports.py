@@ -43,8 +43,8 @@ def grow(client: Client, wanted: int) -> int:
     for number in range(start, -(-wanted // copied)):
         client.command(
             "INSERT INTO events SELECT * REPLACE (concat(gallery_id, '~', {n:String}) AS gallery_id, "
-            "reinterpretAsUUID(sipHash128(event_id, {n:String})) AS event_id) FROM events FINAL "
-            "WHERE gallery_id NOT LIKE '%~%'",
+            "reinterpretAsUUID(sipHash128(event_id, {n:String})) AS event_id) "
+            "FROM (SELECT * FROM events FINAL WHERE gallery_id NOT LIKE '%~%')",
             parameters={"n": str(number)},
         )
     client.command("OPTIMIZE TABLE events FINAL")
