@@ -16,12 +16,14 @@ from xml.etree import ElementTree as ET
 
 import openpyxl
 import pdfplumber
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from schemas.errors import SetupError
+from schemas.errors import SetupError, Unavailable
 from sinks.exports import Range, csv_cell, files, xlsx
 from sinks.exports.charts import svg
+from sinks.exports.events import whole_stream
 from sinks.exports.model import Chart, Column, Report, Section, Sheet, Unit, number, slug
 
 AT = datetime(2026, 6, 12, 22, 30, tzinfo=UTC)
@@ -331,3 +333,18 @@ def test_slugs() -> None:
     assert slug("Spree Tech Summit, 2026!") == "spree-tech-summit-2026"
     assert slug("../..") == "report"
     assert len(slug("x" * 500)) == 60
+
+
+def test_a_stream_that_breaks_off_is_no_shorter_export() -> None:
+    """Arrow itself takes a stream that was cut between two batches for a whole one."""
+    batch = pa.record_batch({"a": list(range(1000))})
+    whole = io.BytesIO()
+    with pa.ipc.new_stream(whole, batch.schema) as writer:
+        for _ in range(3):
+            writer.write_batch(batch)
+    raw = whole.getvalue()
+    assert sum(one.num_rows for one in whole_stream(io.BytesIO(raw))) == 3000
+    size = batch.get_total_buffer_size() // 2
+    for cut in (len(raw) - 8, len(raw) - 9, len(raw) - 8 - size, len(raw) // 2, 10):
+        with pytest.raises(Unavailable, match="broke off"):
+            list(whole_stream(io.BytesIO(raw[:cut])))

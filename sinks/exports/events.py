@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import xlsxwriter
 from clickhouse_connect.driver.client import Client
 
-from schemas.errors import SetupError
+from schemas.errors import SetupError, Unavailable
 from sinks.exports.views import FORMULA, Range, bound, plain
 from sinks.exports.xlsx import OPTIONS, ROWS, cell
 
@@ -30,6 +30,9 @@ FORMATS: Final[Mapping[str, tuple[str, str]]] = {
 
 MOST_IN_XLSX: Final = 2_000_000
 """Excel needs more memory for more rows than most machines have."""
+
+_END: Final = b"\xff\xff\xff\xff\x00\x00\x00\x00"
+"""How an Arrow stream ends."""
 
 _SELECT: Final = """SELECT * EXCEPT (content, topic, partition, offset, inserted_at)
 REPLACE (toString(event_id) AS event_id) FROM events FINAL
@@ -84,14 +87,48 @@ def stream(
 
 
 def _batches(client: Client, galleries: Sequence[str], within: Range) -> Iterator[pa.RecordBatch]:
-    with client.query_arrow_stream(_SELECT, parameters=_parameters(galleries, within)) as batches:
-        empty = True
-        for batch in batches:
+    empty = True
+    with client.raw_stream(_SELECT, parameters=_parameters(galleries, within), fmt="ArrowStream") as source:
+        for batch in whole_stream(source):
             empty = False
             yield batch
     if empty:  # the file still has its columns
         schema = client.query_arrow(f"{_SELECT} LIMIT 0", parameters=_parameters(galleries, within)).schema
         yield pa.RecordBatch.from_pylist([], schema)
+
+
+def whole_stream(source: Any) -> Iterator[pa.RecordBatch]:
+    """The batches of an Arrow stream. Raises Unavailable when it breaks off.
+
+    Arrow takes the end of the bytes for the end of the stream: a connection that was cut between two
+    batches would pass for fewer events. So the mark of the end has to be there.
+    """
+    watched = _Tail(source)
+    try:
+        with pa.ipc.open_stream(watched) as reader:
+            yield from reader
+    except (pa.ArrowInvalid, OSError) as error:
+        raise Unavailable(f"the database broke off in the middle of the events: {error}") from error
+    watched.read(1)
+    if watched.tail != _END:
+        raise Unavailable("the database broke off in the middle of the events: export them again")
+
+
+class _Tail(io.RawIOBase):
+    """A source that remembers the last eight bytes that were read from it."""
+
+    def __init__(self, source: Any) -> None:
+        super().__init__()
+        self._source = source
+        self.tail = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        part: bytes = self._source.read(size) if size >= 0 else self._source.read()
+        self.tail = (self.tail + part[-len(_END) :])[-len(_END) :]
+        return part
 
 
 def _parameters(galleries: Sequence[str], within: Range) -> dict[str, Any]:
