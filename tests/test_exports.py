@@ -10,6 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from itertools import pairwise
 from math import isclose
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -335,6 +336,28 @@ def opened(form: str, file: io.BytesIO) -> list[dict[str, Any]]:
         for row in found:
             row["occurred_at"] = row["occurred_at"].isoformat(timespec="milliseconds").replace("+00:00", "Z")
     return sorted(found, key=lambda row: (row["event_id"], row["type"]))
+
+
+@pytest.mark.parametrize("size", [1, 700])
+def test_slices_lose_no_event_and_repeat_none(
+    reader: Client, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    monkeypatch.setattr(events, "_SLICE", size)
+    galleries = GALLERIES[-1:]  # the one whose event lies in the range
+    slices = list(events._slices(reader, galleries, ODD))
+    assert len(slices) > 3
+    assert (slices[0][1].since, slices[-1][1].until) == (ODD.since, ODD.until)
+    assert all(one[1].until == other[1].since for one, other in pairwise(slices))
+    file = io.BytesIO()
+    written = events.write(reader, galleries, ODD, "json", file)
+    ids = [json.loads(line)["event_id"] for line in file.getvalue().splitlines()]
+    expected = sum(
+        event.gallery_id == galleries[0]
+        and ODD.since <= event.occurred_at < ODD.until
+        and not event.type.startswith("attendee")
+        for event in STORY
+    )
+    assert written == len(ids) == len(set(ids)) == expected
 
 
 def test_no_events_are_a_file_with_columns(reader: Client) -> None:

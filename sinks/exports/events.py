@@ -6,7 +6,8 @@ import io
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from datetime import datetime
+from datetime import UTC, datetime
+from itertools import groupby
 from typing import Any, BinaryIO, Final, Protocol
 
 import pyarrow as pa
@@ -39,6 +40,11 @@ REPLACE (toString(event_id) AS event_id) FROM events FINAL
 WHERE gallery_id IN {galleries:Array(String)}
 AND occurred_at >= {since:DateTime64(3, 'UTC')} AND occurred_at < {until:DateTime64(3, 'UTC')}"""
 _COUNT: Final = f"SELECT count() FROM ({_SELECT})"  # noqa: S608 - our own text
+_HOURS: Final = """SELECT gallery_id, toStartOfHour(occurred_at) AS hour, count() FROM events
+WHERE gallery_id IN {galleries:Array(String)}
+AND occurred_at >= {since:DateTime64(3, 'UTC')} AND occurred_at < {until:DateTime64(3, 'UTC')}
+GROUP BY gallery_id, hour ORDER BY gallery_id, hour"""
+_SLICE: Final = 200_000
 Progress = Callable[[int], None]
 
 
@@ -87,14 +93,30 @@ def stream(
 
 
 def _batches(client: Client, galleries: Sequence[str], within: Range) -> Iterator[pa.RecordBatch]:
+    """The events, slice by slice: a reader's query may only take so long."""
     empty = True
-    with client.raw_stream(_SELECT, parameters=_parameters(galleries, within), fmt="ArrowStream") as source:
-        for batch in whole_stream(source):
-            empty = False
-            yield batch
+    for gallery, part in _slices(client, galleries, within):
+        with client.raw_stream(_SELECT, parameters=_parameters([gallery], part), fmt="ArrowStream") as source:
+            for batch in whole_stream(source):
+                empty = False
+                yield batch
     if empty:  # the file still has its columns
         schema = client.query_arrow(f"{_SELECT} LIMIT 0", parameters=_parameters(galleries, within)).schema
         yield pa.RecordBatch.from_pylist([], schema)
+
+
+def _slices(client: Client, galleries: Sequence[str], within: Range) -> Iterator[tuple[str, Range]]:
+    """The range of every gallery in parts that touch, of whole hours with about `_SLICE` events."""
+    rows = client.query(_HOURS, parameters=_parameters(galleries, within)).result_rows
+    for gallery, hours in groupby(rows, key=lambda row: row[0]):
+        since, held = within.since, 0
+        for _, hour, events in hours:
+            if held and held + events > _SLICE:
+                until = hour.replace(tzinfo=UTC)
+                yield gallery, Range(since, until)
+                since, held = until, 0
+            held += events
+        yield gallery, Range(since, within.until)
 
 
 def whole_stream(source: Any) -> Iterator[pa.RecordBatch]:
