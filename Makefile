@@ -87,6 +87,9 @@ chaos: install  ## seeded runs with crashes, zombies, lost and late answers betw
 long: install  ## tests that take minutes: ClickHouse and the broker away for three of them
 	$(BIN)/pytest -m long $(ARGS)
 
+bench-exports: install  ## time and peak memory of exports: a report of 1M events, 10M raw events; ARGS="--raw 2000000"
+	$(BIN)/python tests/benchmarks/exports.py $(ARGS)
+
 bench-faces: install  ## grouping faces beside peers: quality, time, memory; ARGS="--quick"
 	$(BIN)/python tests/benchmarks/faces.py $(ARGS)
 
