@@ -49,7 +49,7 @@ viewer: $(if $(NODE),$(VIEWER)/dist/index.html)  ## the page with the dashboards
 
 lock: .venv/uv  ## pin the versions again, with hashes
 	$(LOCK) pyproject.toml --all-extras --group dev -o requirements/dev.txt
-	$(LOCK) pyproject.toml --extra local -c requirements/dev.txt -o requirements/demo.txt
+	$(LOCK) pyproject.toml --extra local --extra exports -c requirements/dev.txt -o requirements/demo.txt
 	$(LOCK) pyproject.toml -c requirements/dev.txt -o requirements/worker.txt
 	$(LOCK) pyproject.toml --extra faces -c requirements/dev.txt -o requirements/faces.txt
 

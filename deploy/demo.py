@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from importlib.util import find_spec
 from itertools import takewhile
 from pathlib import Path
 from typing import Final
@@ -69,7 +70,11 @@ def run(settings: Settings, plan: Plan, console: Console) -> None:
     for selfie in plan.selfies:
         if not selfie.is_file():
             raise SetupError(f"there is no selfie {selfie}")
-    workers = [*local.DEFAULT_WORKERS, *(["faces"] if pictures or plan.selfies else [])]
+    workers = list(local.DEFAULT_WORKERS)
+    if find_spec("fpdf"):  # the extra `exports`
+        workers.append("exports")
+    if pictures or plan.selfies:
+        workers.append("faces")
     if remark := local.first_fetch(settings):
         console.print(remark, highlight=False)
     console.print("Starting broker, ClickHouse engine, workers and viewer ...")
