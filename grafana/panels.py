@@ -141,9 +141,10 @@ def number(
         .text_mode(forms.BigValueTextMode.VALUE_AND_NAME if names else forms.BigValueTextMode.VALUE)
         .justify_mode(forms.BigValueJustifyMode.AUTO)
         .orientation(forms.VizOrientation.AUTO)
-        .build()
     )
-    return panel(form, id_, title, description, targets, **{"color": BLUE, "unit": COUNT, **house})
+    if sparkline and names:  # else the letters of two numbers beside each other fill their boxes
+        form = form.text(common.VizTextDisplayOptions().title_size(13).value_size(28))
+    return panel(form.build(), id_, title, description, targets, **{"color": BLUE, "unit": COUNT, **house})
 
 
 def card(

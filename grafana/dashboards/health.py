@@ -246,7 +246,7 @@ def _progress() -> list[Panel]:
                 toString(max(offset)) AS Offset, max(received_at) AS "On Kafka at",
                 dateDiff('second', max(inserted_at), now64(3)) AS "Written ago"
             FROM events WHERE {INGESTED} GROUP BY topic, partition ORDER BY topic, partition""",
-            width=10,
+            width=9,
             empty="Nothing written in this range",
             seconds="Written ago",
         ),
@@ -259,7 +259,7 @@ def _progress() -> list[Panel]:
                 dateDiff('second', waiting_since, now64(3)) AS Waiting
             FROM buckets_behind(since = {SINCE}) AS asked {PLAN}
             ORDER BY waiting_since, asked.gallery_id, type, bucket LIMIT 100""",
-            width=9,
+            width=8,
             empty="Projections have seen every fact",
             seconds="Waiting",
         ),
@@ -270,7 +270,7 @@ def _progress() -> list[Panel]:
             """SELECT toString(name) AS Look, max(until) AS "Looked until",
                 dateDiff('second', max(until), now64(3)) AS Ago
             FROM looks GROUP BY name ORDER BY name""",
-            width=5,
+            width=7,
             empty="No refresh worker has looked yet",
             seconds="Ago",
         ),
