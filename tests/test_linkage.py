@@ -70,3 +70,20 @@ def test_neighbours_are_the_nearest_within_reach(count: int, seed: int, k: int, 
     assert np.all(near != far)
     assert np.allclose(length[order], expected)
     assert np.allclose(length, every[near, far])
+
+
+def test_neighbours_of_many_points_are_found_by_their_first_principal_axes() -> None:
+    random = np.random.default_rng(4)
+    rows = (random.normal(size=(4500, 160)) * np.linspace(0.2, 0.05, 160)).astype(np.float32)
+    rows[:600] = rows[0] + 0.3 * rows[:600]  # a person with more faces than the neighbours asked for
+    near, far, length = neighbours(rows, 8, 1.9)
+    exact = rows.astype(np.float64)
+    squares = (exact**2).sum(axis=1)
+    every = np.sqrt(np.maximum(squares[:, None] + squares - 2 * exact @ exact.T, 0))
+    np.fill_diagonal(every, np.inf)
+    expected = np.partition(every, 8, axis=1)[:, :8]
+    assert 4500 < (expected <= 1.9).sum() < expected.size  # the reach cuts some off
+    order = np.lexsort((length, near))
+    expected = np.sort(expected, axis=1)
+    assert np.allclose(length[order], expected[expected <= 1.9])
+    assert np.allclose(length, every[near, far])
