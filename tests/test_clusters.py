@@ -176,6 +176,25 @@ def test_lookalikes_in_one_photo_are_told_apart() -> None:
     assert grouped(twins, photos=["a", "a"]) == [0, 1]
 
 
+@pytest.mark.parametrize(
+    ("apart", "together", "people"), [(1.25, 0, 2), (1.0, 0, 1), (1.0, 1, 2), (1.1, 1, 2)]
+)
+def test_twins_of_facenet_are_told_apart_by_one_photo_of_both(
+    apart: float, together: int, people: int
+) -> None:
+    """Faces of one are 0.77 apart, of strangers 1.38, of these two `apart`; `together` photos show both."""
+    within = 0.77 / np.sqrt(2)
+    between = 2 * np.arcsin(np.sqrt(apart**2 - 0.77**2) / np.sqrt(1 - within**2) / 2)
+    twins = np.zeros((24, 512))
+    twins[:12, 0], twins[12:, 0], twins[12:, 1] = 1, np.cos(between), np.sin(between)
+    noise = np.random.default_rng(0).normal(size=twins.shape) * within / np.sqrt(512)
+    twins = twins * np.sqrt(1 - within**2) + noise
+    twins /= np.linalg.norm(twins, axis=1, keepdims=True)
+    photos = [f"photo{row if row < 12 or row - 12 >= together else row - 12}" for row in range(24)]
+    labels = grouped(twins.astype(np.float32), photos=photos, recipe=Recipe.for_unit_length())
+    assert labels == [0] * 12 + [people - 1] * 12
+
+
 def test_the_same_face_twice_in_a_photo_is_no_second_person() -> None:
     strip = np.concatenate([person(6), person(6)])  # a photo booth's strip: everything in it twice
     labels = grouped(strip, photos=[*"abcdef", *"abcdef"])
