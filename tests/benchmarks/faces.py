@@ -1,7 +1,7 @@
 """Quality, time and memory of grouping faces, beside peers on the same embeddings in the same run.
 
 Each figure comes from a process of its own, so that the peak memory is its own. The embeddings are made
-(face_crowds.py); run with --photos for real portraits, and with --throughput for pictures per second.
+(face_crowds.py).
 """
 
 from __future__ import annotations
