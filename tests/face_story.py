@@ -21,7 +21,7 @@ from schemas.wire import decode
 
 NOON = datetime(2026, 6, 12, 12, tzinfo=UTC)
 SEED = UUID("00000000-0000-0000-0000-0000000000fa")
-RECIPE = Recipe()
+RECIPE = Recipe(link=0)  # faces on a line: what the tree says, without joining by average linkage
 
 
 class Story:

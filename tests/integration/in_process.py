@@ -81,7 +81,7 @@ class Parts:
         worker = threading.Thread(target=work)
         worker.start()
         try:
-            wait_for(lambda: raised or until(), "ingest gets there", 60)
+            wait_for(lambda: raised or until(), "ingest gets there", 150)
         finally:
             ingest._stopping.set()
             worker.join()

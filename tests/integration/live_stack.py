@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
-from confluent_kafka import Consumer, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
 from stack import free_port
 
 from deploy.local import connected
@@ -53,7 +53,7 @@ def wait_for(what: Callable[[], Result], why: str, timeout: float = 90) -> Resul
         last: object = None
         try:
             result = what()
-        except (ClickHouseError, Unavailable, OSError) as error:
+        except (ClickHouseError, KafkaException, Unavailable, OSError) as error:
             last = error
         if result:
             return result
