@@ -14,16 +14,17 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-import clickhouse_connect
 import structlog
-from database import prepare
+from database import empty
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
-from stepped import KINDS, MIXED, Outcome, Run
+from stepped import KINDS, MIXED, Outcome, Run, check_metrics, database
 
 ALL = (*KINDS, MIXED)
+TOGETHER = 8
+"""Runs that share a database, each with galleries of its own."""
 
 
 def table(outcomes: Sequence[Outcome]) -> Table:
@@ -58,6 +59,13 @@ def table(outcomes: Sequence[Outcome]) -> Table:
     return shown
 
 
+def tell(outcomes: list[Outcome], console: Console) -> list[Outcome]:
+    for one in outcomes:
+        if one.wrong:
+            console.print(f"WRONG: --kind '{one.kind}' --first {one.seed} --runs 1: {one.wrong[:2]}")
+    return outcomes
+
+
 def main() -> int:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     options.add_argument("--runs", type=int, default=1000)
@@ -68,14 +76,18 @@ def main() -> int:
     console = Console()
     outcomes: list[Outcome] = []
     with tempfile.TemporaryDirectory() as folder:
-        client = clickhouse_connect.get_client(interface="chdb", path=folder)
-        prepare(client, "chaos")
+        client = database(Path(folder))
         seeds = range(given.first, given.first + given.runs)
+        runs: list[Run] = []
         for seed in track(seeds, "Stepped runs", console=console):
-            outcome = Run(client, given.kind or ALL[seed % len(ALL)], seed).go()
-            outcomes.append(outcome)
-            if outcome.wrong:
-                console.print(f"WRONG: --kind '{outcome.kind}' --first {seed} --runs 1: {outcome.wrong[:2]}")
+            if not runs:
+                empty(client)
+            runs.append(Run(client, given.kind or ALL[seed % len(ALL)], seed))
+            runs[-1].go()
+            if len(runs) == TOGETHER or seed == seeds[-1]:
+                check_metrics(runs)
+                outcomes += tell([run.outcome for run in runs], console)
+                runs = []
         client.close()
     console.print(table(outcomes))
     return int(any(outcome.wrong for outcome in outcomes))

@@ -11,28 +11,26 @@ from __future__ import annotations
 import json
 import random
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, Final
 from unittest.mock import patch
 
+import clickhouse_connect
+from boundaries import Impatient, Stepping, virtual
 from clickhouse_connect.driver.client import Client
-from clickhouse_connect.driver.exceptions import OperationalError
 from confluent_kafka import KafkaException, TopicPartition
-from database import disagreements, empty
-from hypothesis import HealthCheck, Phase, given, settings
-from hypothesis import seed as seeded
+from database import disagreements, empty, prepare
 from kafka_model import Consumer, Kafka, Place, Producer, Record
 from oracle import Oracle
 from scheduler import Worker
-from strategies import galleries_of_events
+from stories import story
 
 from processors import app as processor
 from processors.rebuild import verify
-from producers.simulator import Simulation, events
-from schemas.events import ATTENDEE_TYPES, Event
+from schemas.events import ATTENDEE_TYPES
 from schemas.topics import ATTENDEES, CHANGES, EVENTS, TOPICS, key_of, topic_of
 from schemas.wire import content_hash, encode
 from sinks import consumer as sinks_consumer
@@ -45,7 +43,24 @@ KINDS: Final = ("crash", "answer lost", "late write", "zombie", "rebalance", "ch
 MIXED: Final = "mixed"
 NOW: Final = datetime(2099, 1, 1, tzinfo=UTC)
 STEPS: Final = 30_000
+FRUGAL: Final = {
+    "max_threads": 1,
+    "compile_expressions": 0,
+    "compile_aggregate_expressions": 0,
+    "compile_sort_description": 0,
+}
 Key = tuple[str, str, int, str]
+
+
+def database(folder: Path) -> Client:
+    """A migrated database in this process, for any number of runs.
+
+    Runs hold a few hundred rows, so what a query costs is its start: threads and compiled code are not worth
+    theirs (a third less CPU time for a run).
+    """
+    client = clickhouse_connect.get_client(interface="chdb", path=str(folder), settings=dict(FRUGAL))
+    prepare(client, "chaos")
+    return client
 
 
 @dataclass
@@ -68,29 +83,6 @@ class Outcome:
     @property
     def wrong(self) -> list[Any]:
         return [*self.lost, *self.double, *self.metrics, *self.projections, *self.early]
-
-
-def story(seed: int) -> list[Event]:
-    """The events of a run: a small simulated gallery, or a crowded one where everything ties."""
-    if seed % 2:
-        made = events(
-            Simulation(seed=seed, attendees=1 + seed % 3, start=datetime(2026, 6, 12, 7, tzinfo=UTC))
-        )
-        return list(made)
-    drawn: list[list[Event]] = []
-
-    @seeded(seed)
-    @settings(max_examples=3, phases=[Phase.generate], database=None, deadline=None,
-              suppress_health_check=list(HealthCheck))  # fmt: skip
-    @given(galleries_of_events(max_size=80, min_size=30))
-    def draw(found: list[Event]) -> None:
-        drawn.append(found)
-
-    draw()
-    unique: dict[tuple[object, ...], Event] = {}
-    for event in drawn[-1]:  # of two facts of one key the first: conflicts have their own tests
-        unique.setdefault((event.gallery_id, event.type, event.occurred_at, event.event_id), event)
-    return list(unique.values())
 
 
 @dataclass
@@ -126,8 +118,8 @@ class Run:
         return True
 
     def go(self) -> Outcome:
-        empty(self.client)
-        with _virtual(self):
+        """All of it but the metrics, which `check_metrics` checks for several runs at once."""
+        with virtual(self):
             self._trouble()
             self._quiet()
             for worker in self.workers:
@@ -288,7 +280,7 @@ class Run:
         refresher = processor.Refresher(Target())
         client = self._stepping(worker)
         refresher._clients = {"changes": client, "look": client}
-        refresher.stopping = _Impatient(worker)
+        refresher.stopping = Impatient(worker)
         return refresher
 
     def _stepping(self, worker: Worker) -> Client:
@@ -317,9 +309,11 @@ class Run:
                 at = (event.occurred_at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
                 key = (event.gallery_id, event.type, at, str(event.event_id))
                 published[key] = content_hash(encode(event))
+        galleries = sorted({event.gallery_id for event in self.story})
         stored = self.client.query(
             "SELECT gallery_id, type, toUnixTimestamp64Milli(occurred_at), toString(event_id), content "
-            "FROM events FINAL"
+            "FROM events FINAL WHERE gallery_id IN {galleries:Array(String)}",
+            parameters={"galleries": galleries},
         ).result_rows
         found = {(row[0], row[1], row[2], row[3]): row[4] for row in stored}
         self.outcome.lost += [key for key, content in published.items() if found.get(key) != content]
@@ -328,76 +322,42 @@ class Run:
         letters = self.client.query("SELECT raw FROM dead_letters FINAL").result_rows
         raws = [row[0].encode() if isinstance(row[0], str) else row[0] for row in letters]
         self.outcome.lost += [raw for raw in self.broken if raw not in raws]
-        galleries = sorted({event.gallery_id for event in self.story})
         self.outcome.projections = [one for name in galleries for one in verify(self.client, name)]
-        if times := sorted(event.occurred_at for event in self.story):
-            oracle = Oracle(self.story)
-            whole = (times[0] - timedelta(days=1), times[-1] + timedelta(days=1))
-            part = tuple(sorted(self.rng.choices(times, k=2)))
-            for since, until in (whole, part) if self.seed % 5 == 0 else (whole,):
-                self.outcome.metrics += disagreements(self.client, oracle, galleries, since, until)
 
 
-class Stepping:
-    """A client of ClickHouse that lets others go first, and does not always answer."""
-
-    def __init__(self, run: Run, worker: Worker) -> None:
-        self._run = run
-        self._worker = worker
-
-    def __getattr__(self, name: str) -> Any:
-        call = getattr(self._run.client, name)
-
-        def stepped(*arguments: Any, **options: Any) -> Any:
-            run = self._run
-            self._worker.boundary(f"before {name}")
-            if run.happens("answer lost", 0.5):
-                raise OperationalError("the connection was refused")
-
-            def done() -> Any:
-                result = call(*arguments, **options)
-                if name in ("raw_insert", "insert"):
-                    rows = options.get("insert_block", arguments[1] if len(arguments) > 1 else None)
-                    run.note(arguments[0], rows)
-                return result
-
-            if name in ("raw_insert", "insert") and run.happens("late write", 2):
-                run.late.append(done)
-                raise OperationalError("no answer in time; ClickHouse writes it later all the same")
-            result = done()
-            self._worker.boundary(f"after {name}")
-            if run.happens("answer lost", 0.5):
-                raise OperationalError("the connection was cut before the answer")
-            return result
-
-        return stepped
+def alone(run: Run) -> Outcome:
+    """One run, in an empty database, with everything checked."""
+    empty(run.client)
+    outcome = run.go()
+    check_metrics([run])
+    return outcome
 
 
-class _Impatient(threading.Event):
-    """For waits between attempts: others go on meanwhile, and no time passes."""
+def check_metrics(runs: Sequence[Run]) -> None:
+    """Every metric of all galleries of some runs that share a database, over all time and over a part of it.
 
-    def __init__(self, worker: Worker) -> None:
-        super().__init__()
-        self._worker = worker
+    Planning the queries is most of what checking costs, so it is done once for several runs; one fact too
+    many or too few in any of them changes a number. Where one is off, each run is asked by itself.
+    """
+    told = [event for run in runs for event in run.story]
+    times = sorted(event.occurred_at for event in told)
+    if not times:
+        return
+    whole = (times[0] - timedelta(days=1), times[-1] + timedelta(days=1))
+    since, until = sorted(runs[0].rng.choices(times, k=2))
 
-    def wait(self, timeout: float | None = None) -> bool:
-        self._worker.boundary("waiting")
-        return self.is_set()
+    def off(some: Sequence[Run]) -> list[str]:
+        story = [event for run in some for event in run.story]
+        galleries = sorted({event.gallery_id for event in story})
+        oracle, client = Oracle(story), runs[0].client
+        return [
+            wrong
+            for span in (whole, (since, until))
+            for wrong in disagreements(client, oracle, galleries, *span)
+        ]
 
-
-@contextmanager
-def _virtual(run: Run) -> Iterator[None]:
-    """The consumer's deadlines by the model's clock, and commits checked."""
-    commit = Consumer.commit
-
-    def checked(self: Consumer, offsets: Any, asynchronous: bool) -> None:
-        commit(self, offsets, asynchronous)
-        if self._group.topics != (CHANGES.name,):
-            for one in offsets:
-                run.check_commit((one.topic, one.partition), one.offset)
-
-    with (
-        patch.object(sinks_consumer, "monotonic", run.kafka.monotonic),
-        patch.object(Consumer, "commit", checked),
-    ):
-        yield
+    if wrong := off(runs):
+        for run in runs:
+            run.outcome.metrics += off([run])
+        if not any(run.outcome.metrics for run in runs):
+            runs[0].outcome.metrics += wrong

@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import clickhouse_connect
 import pytest
 from broken import BROKEN
 from clickhouse_connect.driver.client import Client
-from database import prepare
-from stepped import KINDS, MIXED, Run
+from stepped import KINDS, MIXED, Run, alone, database
 
 
-@pytest.fixture(scope="module")
-def database(engine: Path) -> Iterator[Client]:
-    client = clickhouse_connect.get_client(interface="chdb", path=str(engine))
-    prepare(client, "chaos")
+@pytest.fixture(scope="module", name="chaos")
+def migrated(engine: Path) -> Iterator[Client]:
+    client = database(engine)
     yield client
     client.close()
 
@@ -28,24 +25,24 @@ def database(engine: Path) -> Iterator[Client]:
         (MIXED, 7),  # a message read early stood before the ones it follows
     ],
 )
-def test_nothing_is_lost_or_double(database: Client, kind: str, seed: int) -> None:
-    outcome = Run(database, kind, seed).go()
+def test_nothing_is_lost_or_double(chaos: Client, kind: str, seed: int) -> None:
+    outcome = alone(Run(chaos, kind, seed))
     assert not outcome.wrong, (outcome.faults, outcome.wrong[:3])
 
 
-def test_the_same_seed_is_the_same_run(database: Client) -> None:
-    first, again = (Run(database, MIXED, 3).go() for _ in range(2))
+def test_the_same_seed_is_the_same_run(chaos: Client) -> None:
+    first, again = (alone(Run(chaos, MIXED, 3)) for _ in range(2))
     assert (first.steps, first.faults) == (again.steps, again.faults)
     assert first.faults
 
 
 @pytest.mark.parametrize("wrong", BROKEN)
-def test_what_is_wrong_is_caught(database: Client, wrong: str) -> None:
+def test_what_is_wrong_is_caught(chaos: Client, wrong: str) -> None:
     kind, likely, breaking = BROKEN[wrong]
     for seed in (likely, *range(8)):
-        run = Run(database, kind, seed)
+        run = Run(chaos, kind, seed)
         with breaking(run):
-            outcome = run.go()
+            outcome = alone(run)
         if outcome.lost or outcome.double or outcome.metrics or outcome.early:
             return
     pytest.fail(f"8 runs did not notice: {wrong}")
