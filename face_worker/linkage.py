@@ -9,14 +9,55 @@ infinitely far apart, which is reducible too.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, cast
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import csr_array  # type: ignore[import-untyped]  # no stubs
 
 Points = npt.NDArray[np.float32]  # (n, d)
 Labels = npt.NDArray[np.intp]
+_COLUMNS: Final = 64  # values of all points that are in memory in double precision at once
 _BLOCK: Final = 512  # units whose distances to all others are in memory at once
+
+
+def sums(points: Points, of: Labels, count: int) -> npt.NDArray[np.float64]:
+    """The sum (count, d) of the points (n, d) of each unit 0..count-1; `of` (n,) is -1 for those of none."""
+    inside = np.flatnonzero(of >= 0)
+    membership = csr_array((np.ones(len(inside)), (of[inside], inside)), shape=(count, len(points)))
+    totals = np.empty((count, points.shape[1]))
+    for start in range(0, points.shape[1], _COLUMNS):
+        some = slice(start, start + _COLUMNS)
+        totals[:, some] = membership @ points[:, some].astype(np.float64)
+    return totals
+
+
+class _Apart:
+    """Which units may not be joined: those with faces in one photo. Also who went into whom."""
+
+    def __init__(self, units: Labels, photo: Labels) -> None:
+        photo = np.unique(photo, return_inverse=True)[1]
+        # The unit that each of the first units is in by now.
+        self.root: Labels = np.arange(units.max(initial=-1) + 1)
+        by_photo, by_unit = np.argsort(photo, kind="stable"), np.argsort(units, kind="stable")
+        self._units = np.split(units[by_photo], np.cumsum(np.bincount(photo))[:-1])
+        photos = np.split(photo[by_unit], np.cumsum(np.bincount(units))[:-1])
+        self._photos = [set(some.tolist()) for some in photos]
+
+    def are(self, one: int, other: int) -> bool:
+        return not self._photos[one].isdisjoint(self._photos[other])
+
+    def others(self, unit: int) -> Labels:
+        """All that may not be joined with `unit`, itself among them."""
+        here = np.concatenate([self._units[photo] for photo in self._photos[unit]])
+        return cast("Labels", self.root[here])
+
+    def join(self, first: Labels, second: Labels) -> None:
+        for kept, gone in zip(first.tolist(), second.tolist(), strict=True):
+            self._photos[kept] |= self._photos[gone]
+        into = np.arange(len(self.root))
+        into[second] = first
+        self.root = into[self.root]
 
 
 def join(points: Points, units: Labels, photo: Labels, *, limit: float, lone: float) -> Labels:
@@ -26,44 +67,33 @@ def join(points: Points, units: Labels, photo: Labels, *, limit: float, lone: fl
     faces the mean says little, and a crowd has many units that could be near by chance.
     """
     sizes = np.bincount(units).astype(np.float64)
-    sums = np.zeros((len(sizes), points.shape[1]))
-    np.add.at(sums, units, points)
-    squares = np.bincount(units, weights=(points.astype(np.float64) ** 2).sum(axis=1))
-    photos: dict[int, set[int]] = {row: set() for row in range(len(sizes))}
-    for unit, place in zip(units.tolist(), photo.tolist(), strict=True):
-        photos[unit].add(place)
-    into = np.arange(len(sizes))
+    totals = sums(points, units, len(sizes))
+    squares = np.bincount(units, weights=np.einsum("ij,ij->i", points, points, dtype=np.float64))
+    apart = _Apart(units, photo)
     alive = np.arange(len(sizes))
     nearest = np.full(len(sizes), -1)
     gap = np.full(len(sizes), np.inf)
     stale = alive
     while len(alive) > 1:
-        means = (sums[alive] / sizes[alive, None]).astype(np.float32)
-        _look(means, (squares / sizes)[alive], lone / sizes[alive], alive, stale, photos, limit, nearest, gap)
+        means = (totals[alive] / sizes[alive, None]).astype(np.float32)
+        _look(means, (squares / sizes)[alive], lone / sizes[alive], alive, stale, apart, limit, nearest, gap)
         alive = alive[gap[alive] < limit]  # by reducibility the others never come nearer to anybody
-        first = np.array(
-            [unit for unit in alive.tolist() if unit < nearest[unit] and nearest[nearest[unit]] == unit],
-            dtype=np.intp,
-        )
+        mutual = (alive < nearest[alive]) & (nearest[nearest[alive]] == alive)
+        first = alive[mutual]
         if len(first) == 0:
             if len(alive) == 0:
                 break
             first = alive[[int(gap[alive].argmin())]]  # equal distances, unequal in their last digits
         second = nearest[first]
-        sums[first] += sums[second]
+        totals[first] += totals[second]
         sizes[first] += sizes[second]
         squares[first] += squares[second]
-        into[second] = first
-        for kept, gone in zip(first.tolist(), second.tolist(), strict=True):
-            photos[kept] |= photos.pop(gone)
+        apart.join(first, second)
         alive = np.setdiff1d(alive, second)
         touched = np.zeros(len(sizes), dtype=np.bool_)
         touched[first] = touched[second] = True
         stale = alive[touched[alive] | touched[nearest[alive]]]
-    root = into[units]
-    while not np.array_equal(root, into[root]):
-        root = into[root]
-    return np.unique(root, return_inverse=True)[1].astype(np.intp)
+    return np.unique(apart.root[units], return_inverse=True)[1].astype(np.intp)
 
 
 def _look(  # noqa: PLR0917 - state of `join`, which calls it in one place
@@ -72,22 +102,24 @@ def _look(  # noqa: PLR0917 - state of `join`, which calls it in one place
     extra: npt.NDArray[np.float64],
     alive: Labels,
     stale: Labels,
-    photos: dict[int, set[int]],
+    apart: _Apart,
     limit: float,
     nearest: Labels,
     gap: npt.NDArray[np.float64],
 ) -> None:
     """Write the nearest unit of each of `stale`, and how far it is, into `nearest` and `gap`."""
-    place = np.searchsorted(alive, stale)
+    place = np.full(len(gap), -1)
+    place[alive] = np.arange(len(alive))
     columns, more = lengths.astype(np.float32), extra.astype(np.float32)
     for start in range(0, len(stale), _BLOCK):
-        rows = place[start : start + _BLOCK]
+        rows = place[stale[start : start + _BLOCK]]
         block = columns[rows, None] + columns - 2 * (means[rows] @ means.T)
         block = np.sqrt(np.maximum(block, 0)) + more[rows, None] + more
         block[np.arange(len(rows)), rows] = np.inf
         for row, unit in enumerate(stale[start : start + _BLOCK].tolist()):
             column = int(block[row].argmin())
-            while block[row, column] < limit and not photos[unit].isdisjoint(photos[int(alive[column])]):
-                block[row, column] = np.inf
+            if block[row, column] < limit and apart.are(unit, int(alive[column])):
+                others = place[apart.others(unit)]
+                block[row, others[others >= 0]] = np.inf
                 column = int(block[row].argmin())
             nearest[unit], gap[unit] = alive[column], block[row, column]

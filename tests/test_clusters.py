@@ -202,6 +202,21 @@ def test_the_same_face_twice_in_a_photo_is_no_second_person() -> None:
     assert labels.count(0) == 6
 
 
+def test_thousands_of_faces_in_one_picture_are_as_many_people() -> None:
+    random = np.random.default_rng(0)
+    people = random.normal(size=(1500, 512)) * np.sqrt(1.38**2 - 0.77**2)
+    twice = np.tile(people, (2, 1)) + random.normal(size=(3000, 512)) * 0.77
+    twice = (twice / np.linalg.norm(twice, axis=1, keepdims=True)).astype(np.float32)
+    one, other = ["one"] * 1500, ["other"] * 1500
+    recipe = Recipe.for_unit_length()
+    assert grouped(twice[:1500], photos=one, recipe=recipe) == list(range(1500))
+    assert grouped(twice, photos=one + other, recipe=recipe) == [*range(1500), *range(1500)]
+
+
+def test_thousands_of_lookalikes_in_one_picture_are_as_many_people() -> None:
+    assert grouped(person(1500), photos=["one"] * 1500) == list(range(1500))
+
+
 # --- order, numbering, errors
 
 

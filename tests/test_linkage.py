@@ -1,4 +1,4 @@
-"""Average linkage by sums and blocks, against the sums done one by one; neighbours against all distances."""
+"""Average linkage by sums and blocks, against the sums done one by one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from scipy.cluster.hierarchy import fcluster, linkage  # type: ignore[import-unt
 from scipy.spatial.distance import pdist  # type: ignore[import-untyped]  # no stubs
 
 from face_worker.linkage import join
-from face_worker.neighbours import neighbours
 
 
 def points(count: int, seed: int, values: int = 3) -> npt.NDArray[np.float32]:
@@ -55,35 +54,3 @@ def test_single_faces_count_as_farther_than_groups() -> None:
     rows = np.repeat(rows, 4, axis=0)
     units = np.repeat(np.arange(2), 4)
     assert join(rows, units, np.arange(8), limit=1.15, lone=0.1).tolist() == [0] * 8
-
-
-@settings(max_examples=25, deadline=None)
-@given(st.integers(1, 700), st.integers(0, 1000), st.integers(1, 8), st.floats(0.1, 2.0))
-def test_neighbours_are_the_nearest_within_reach(count: int, seed: int, k: int, reach: float) -> None:
-    rows = points(count, seed)
-    near, far, length = neighbours(rows, k, reach)
-    every = np.linalg.norm(rows[:, None].astype(np.float64) - rows, axis=2)
-    np.fill_diagonal(every, np.inf)
-    expected = np.sort(every, axis=1)[:, :k]
-    expected = expected[expected <= reach]
-    order = np.lexsort((length, near))
-    assert np.all(near != far)
-    assert np.allclose(length[order], expected)
-    assert np.allclose(length, every[near, far])
-
-
-def test_neighbours_of_many_points_are_found_by_their_first_principal_axes() -> None:
-    random = np.random.default_rng(4)
-    rows = (random.normal(size=(4500, 160)) * np.linspace(0.2, 0.05, 160)).astype(np.float32)
-    rows[:600] = rows[0] + 0.3 * rows[:600]  # a person with more faces than the neighbours asked for
-    near, far, length = neighbours(rows, 8, 1.9)
-    exact = rows.astype(np.float64)
-    squares = (exact**2).sum(axis=1)
-    every = np.sqrt(np.maximum(squares[:, None] + squares - 2 * exact @ exact.T, 0))
-    np.fill_diagonal(every, np.inf)
-    expected = np.partition(every, 8, axis=1)[:, :8]
-    assert 4500 < (expected <= 1.9).sum() < expected.size  # the reach cuts some off
-    order = np.lexsort((length, near))
-    expected = np.sort(expected, axis=1)
-    assert np.allclose(length[order], expected[expected <= 1.9])
-    assert np.allclose(length, every[near, far])
