@@ -15,7 +15,7 @@ from deploy.workers import serve_health, stop_on_signals, target
 from face_worker.answers import Answering
 from face_worker.embedder import DeepFaceEmbedder, Embedder
 from face_worker.looking import Looking
-from face_worker.models import numbers_of
+from face_worker.models import FaceModel, numbers_of
 from face_worker.pictures import Limits
 from face_worker.rounds import Rounds
 from face_worker.storage import FaceStore
@@ -43,11 +43,11 @@ def limits(settings: Settings) -> Limits:
     )
 
 
-def run_faces(settings: Settings, embedder: Embedder | None = None) -> None:
+def run_faces(settings: Settings, embedder: Embedder | None = None, numbers: FaceModel | None = None) -> None:
     """Photos and selfies → people, until SIGTERM, in one thread; for more cores start more of them.
 
-    Without an embedder it is DeepFace's: TensorFlow is loaded first, which takes 10 to 20 s. Raises
-    SetupError, TopicError, Unavailable.
+    Without an embedder it is DeepFace's: TensorFlow is loaded first, which takes 10 to 20 s. An embedder
+    whose model is none of `MODELS` needs its own `numbers`. Raises SetupError, TopicError, Unavailable.
     """
     stopping = stop_on_signals()
     if embedder is None:
@@ -58,7 +58,7 @@ def run_faces(settings: Settings, embedder: Embedder | None = None) -> None:
             detector=settings.faces_detector,
         )
         deepface.load()
-    model = numbers_of(embedder.model)
+    model = numbers or numbers_of(embedder.model)
     require(check_topics(settings.admin(), settings.profile, TOPICS))
     client: Client = until_done(
         lambda: connect(target(settings)), what="connecting to ClickHouse", stopping=stopping

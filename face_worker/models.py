@@ -10,6 +10,7 @@ from typing import Final, Literal
 
 from face_worker.clusters import Recipe
 from face_worker.matcher import Thresholds
+from schemas.errors import SetupError
 
 ModelName = Literal["facenet", "dlib", "arcface", "facenet512"]
 DetectorName = Literal["mtcnn", "retinaface"]
@@ -47,5 +48,11 @@ MODELS: Final[Mapping[ModelName, FaceModel]] = {
 
 
 def numbers_of(version: str) -> FaceModel:
-    """The model of a stored version; those of dlib for an embedder that is none of them."""
-    return next((model for model in MODELS.values() if model.version == version), MODELS["dlib"])
+    """The model of a stored version. Raises SetupError for a version without measured numbers."""
+    for model in MODELS.values():
+        if model.version == version:
+            return model
+    raise SetupError(
+        f"no thresholds are known for embeddings of {version!r}: add its model to face_worker/models.py "
+        f"(there are {', '.join(model.version for model in MODELS.values())})"
+    )
