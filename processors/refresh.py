@@ -75,8 +75,10 @@ SETS: Final = (
     Projection("campaigns", ("campaign.sent",)),
     Projection("sponsors", ("sponsor.registered",)),
 )
+MERGES: Final = Projection("merges", ("group.merged",))
+"""A row is a whole gallery: its select asks for all facts of the type, whatever the buckets."""
 METRICS: Final = Projection("metrics", EVENT_TYPES)
-PROJECTIONS: Final = (*SETS, METRICS)
+PROJECTIONS: Final = (*SETS, MERGES, METRICS)
 
 _CONFLICTS: Final = """
 INSERT INTO conflicts
@@ -123,7 +125,7 @@ def refresh(client: Client, dirty: Iterable[Bucket], *, tables: Mapping[str, str
         }
         everything = {**scope, "types": sorted(types)}
         counts = client.raw_query(METRICS.select, parameters=everything, fmt="Native")
-        for projection in SETS:
+        for projection in (*SETS, MERGES):
             if concerned := sorted(types.intersection(projection.types)):
                 name = target.get(projection.table, projection.table)
                 execute(client, f"INSERT INTO {name} {projection.select}", {**scope, "types": concerned})

@@ -218,6 +218,22 @@ def test_a_chain_of_merges_is_followed_for_sixteen_links(database: Client, links
     assert person["group_id"] == Oracle(story).view("top_people", ["gala"], since, until)[0]["group_id"]
 
 
+def test_merges_written_late_by_one_who_saw_less_change_nothing(database: Client) -> None:
+    """The map of a gallery is replaced whole; a merge that was undone must not come back."""
+    empty(database)
+    story = [upload("p1"), grouped("p1", "g1"), merged("g1", "g2", "12 10:00", 3)]
+    dirty = touched([ingest(database, story)])
+    stale = read_rows(database, dirty)
+    undone = merged("g1", "g1", "12 10:01", 4)
+    refresh(database, dirty | touched([ingest(database, [undone])]))
+    for table, rows in stale:
+        database.raw_insert(table, insert_block=rows, fmt="Native", settings=dict(WRITE_SETTINGS))
+    since, until = story[0].occurred_at - timedelta(days=1), story[0].occurred_at + timedelta(days=1)
+    (person,) = ask(database, "top_people", ["gala"], since, until)
+    assert person["group_id"] == "g1"
+    assert silent(database)
+
+
 def test_a_fact_in_the_last_millisecond_of_a_quarter_counts(database: Client) -> None:
     """The engine once skipped its part: a DateTime64 key compared with a DateTime."""
     empty(database)
