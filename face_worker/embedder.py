@@ -13,16 +13,18 @@ import shutil
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from PIL import Image
 
-from face_worker.faces import Box, Face, Picture
+from face_worker.cascade import Cascade
+from face_worker.faces import Area, Box, Face, Picture
 from face_worker.models import MODELS, DetectorName, ModelName
-from face_worker.networks import Area, DeepFaceNetwork, Dlib, FaceNet, Network
+from face_worker.networks import DeepFaceNetwork, Dlib, FaceNet, Network
+from face_worker.quality import quality_of
 from schemas.errors import SetupError
 
 # What DeepFace needs and does not bring along, by import name -> name to install.
@@ -91,7 +93,7 @@ class DeepFaceEmbedder:
         files: dict[str, str | None] = {**MODELS[model].weights, **_DETECTOR_WEIGHTS[detector]}
         for name, package in files.items():
             _place(name, weights, package, self._weights)
-        self._detector: Any = None
+        self._find: Callable[[Picture], list[Area]] | None = None
         self._network: Network | None = None
 
     @property
@@ -101,7 +103,7 @@ class DeepFaceEmbedder:
 
     def load(self) -> None:
         """Import TensorFlow and build the models; does nothing the second time."""
-        if self._detector is not None:
+        if self._find is not None:
             return
         # Both libraries read these when they are imported and take them from nowhere else. This writes the
         # environment of this process; settings still come from their one place.
@@ -121,10 +123,11 @@ class DeepFaceEmbedder:
                 tf.config.threading.set_inter_op_parallelism_threads(1)
             detector = modeling.build_model(task="face_detector", model_name=self._detector_name)
             self._network = self._build(modeling)
-        self._detector = detector
+            find = _finder(detector, self._detector_name)
+        self._find = find
 
     def faces(self, picture: Picture) -> list[Face]:
-        """See `Embedder`. Blocks for about 0.2 s and 0.06 s more for each face (FaceNet)."""
+        """See `Embedder`. Blocks for about 0.1 s and 0.06 s more for each face (FaceNet)."""
         if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
             raise ValueError(
                 f"a picture is uint8 of (height, width, 3), not {picture.dtype} of {picture.shape}"
@@ -143,7 +146,7 @@ class DeepFaceEmbedder:
             left, top = max(area.x - border, 0), max(area.y - border, 0)
             right, bottom = min(area.x - border + area.w, width), min(area.y - border + area.h, height)
             box = Box(left, top, right - left, bottom - top)
-            found.append(Face(box, float(area.confidence), embedding))
+            found.append(Face(box, area.confidence, embedding, quality_of(framed, area)))
         return sorted(found, key=lambda face: (-face.height, face.box))
 
     def _areas(self, picture: Picture) -> list[Area]:
@@ -157,11 +160,8 @@ class DeepFaceEmbedder:
             image = Image.fromarray(picture)
             image.thumbnail((_DETECT_SIDE, _DETECT_SIDE), Image.Resampling.BILINEAR)
             small = np.asarray(image, dtype=np.uint8)
-        return [
-            _enlarged(area, scale)
-            for area in self._detector.detect_faces(small[:, :, ::-1])
-            if area.confidence > 0
-        ]
+        assert self._find is not None
+        return [_enlarged(area, scale) for area in self._find(small)]
 
     def _build(self, modeling: Any) -> Network:
         if self._name == "facenet":
@@ -172,12 +172,37 @@ class DeepFaceEmbedder:
         return DeepFaceNetwork(client, eyes=self._name == "arcface")
 
 
-def _enlarged(area: Any, scale: float) -> Area:
-    def eye(place: tuple[int, int] | None) -> tuple[int, int] | None:
-        return None if place is None else (round(place[0] * scale), round(place[1] * scale))
+def _finder(detector: Any, name: DetectorName) -> Callable[[Picture], list[Area]]:
+    """What finds faces in an RGB picture, from DeepFace's client of a detector."""
+    if name == "mtcnn":
+        return Cascade([stage.model for stage in detector.model.stages]).find
+
+    def find(picture: Picture) -> list[Area]:
+        return [
+            Area(
+                *(found.x, found.y, found.w, found.h, found.left_eye, found.right_eye),
+                confidence=float(found.confidence),
+                nose=found.nose,
+                mouth=_between(found.mouth_left, found.mouth_right),
+            )
+            for found in detector.detect_faces(picture[:, :, ::-1])  # takes BGR
+            if found.confidence > 0
+        ]
+
+    return find
+
+
+def _between(one: tuple[int, int] | None, other: tuple[int, int] | None) -> tuple[float, float] | None:
+    return None if one is None or other is None else ((one[0] + other[0]) / 2, (one[1] + other[1]) / 2)
+
+
+def _enlarged(area: Area, scale: float) -> Area:
+    def place(of: tuple[float, float] | None) -> tuple[float, float] | None:
+        return None if of is None else (of[0] * scale, of[1] * scale)
 
     x, y, width, height = (round(number * scale) for number in (area.x, area.y, area.w, area.h))
-    return Area(x, y, width, height, eye(area.left_eye), eye(area.right_eye), float(area.confidence))
+    left, right, nose, mouth = map(place, (area.left_eye, area.right_eye, area.nose, area.mouth))
+    return Area(x, y, width, height, left, right, area.confidence, nose, mouth)
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """What passes between pictures, embedder and matcher; apart, so that only the embedder is near DeepFace."""
 
 from dataclasses import dataclass
+from math import inf
 from typing import NamedTuple
 
 import numpy as np
@@ -18,11 +19,37 @@ class Box(NamedTuple):
     height: int
 
 
+@dataclass(frozen=True, slots=True)
+class Area:
+    """What a detector says of a face, in px of the picture; `left_eye` is the person's own."""
+
+    x: int
+    y: int
+    w: int
+    h: int
+    left_eye: tuple[float, float] | None
+    right_eye: tuple[float, float] | None
+    confidence: float  # 0..1
+    nose: tuple[float, float] | None = None
+    mouth: tuple[float, float] | None = None  # its middle
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """Of a face of which nothing is known, what is best: the rest is judged by size and confidence alone."""
+
+    sharpness: float = inf  # variance of the Laplacian of the box at 64 px; below about 100 it is blurred
+    yaw: float = 0.0  # nose off the middle of the eyes, in distances of the eyes; 0.5: above one of them
+    pitch: float = 0.0  # nose off the middle between eyes and mouth, in distances of the two; + is down
+    roll: float = 0.0  # degrees by which the head is tilted; + is clockwise
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Face:
     box: Box
     confidence: float  # the detector's, 0..1
     embedding: npt.NDArray[np.float32]  # (128,) for dlib's network; not normalised
+    quality: Quality = Quality()
 
     @property
     def height(self) -> int:

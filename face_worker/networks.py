@@ -6,7 +6,6 @@ Each network gets the crop that it was trained on; a wrong one costs more than a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -14,28 +13,15 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from face_worker.faces import Picture
+from face_worker.faces import Area, Picture
 
 Embeddings = npt.NDArray[np.float32]
-_BATCH: Final = 32  # chips at once: a picture may show thousands of faces
+_BATCH: Final = 16  # chips at once: a picture may show thousands of faces; more are no faster
 _DLIB_SIDE, _DLIB_PADDING = 150, 0.25
 _FACENET_SIDE, _FACENET_MARGIN = 160, 0.20
 # ArcFace's template: where the eyes of a face lie in a chip of 112 px (insightface's reference points).
 _ARCFACE_SIDE: Final = 112
 _ARCFACE_EYES: Final = ((38.2946, 51.6963), (73.5318, 51.5014))  # the left one in the picture first
-
-
-@dataclass(frozen=True, slots=True)
-class Area:
-    """What a detector says of a face, in px of the picture; `left_eye` is the person's own."""
-
-    x: int
-    y: int
-    w: int
-    h: int
-    left_eye: tuple[int, int] | None
-    right_eye: tuple[int, int] | None
-    confidence: float  # 0..1
 
 
 class Network(Protocol):
