@@ -16,7 +16,9 @@ everybody where there is one person or everybody was seen once. So the tree is b
 6. faces left over, and pairs, join a group of three and more that is near and clearly nearest;
 7. groups and single faces are joined by average linkage, but never two with faces in one photo: people in
    caps, turned away or years older come out of the tree in fragments. `Recipe.link` holds where few are left;
-   the more there are, the nearer they must be. Small and doubtful faces alone found no group;
+   the more there are, the nearer they must be. Then single faces join a group that is clearly nearest: a
+   hard face is as far from its own person as two people can be from each other, but not from a third. Small
+   and doubtful faces alone found no group;
 8. a face that is still left, large, surely a face and near to no group, is a person seen once; the rest is
    nobody (-1).
 
@@ -39,7 +41,7 @@ from scipy.sparse import coo_array  # type: ignore[import-untyped]  # no stubs
 from scipy.sparse.csgraph import connected_components, minimum_spanning_tree  # type: ignore[import-untyped]  # no stubs
 from sklearn.neighbors import NearestNeighbors  # type: ignore[import-untyped]  # no stubs
 
-from face_worker.linkage import join, sums
+from face_worker.linkage import adopt, join, sums
 from face_worker.neighbours import neighbours
 
 Embeddings = npt.NDArray[np.float32]
@@ -65,6 +67,10 @@ class Recipe:
     link: float = 0.64  # average linkage between groups of a few people
     link_crowd: float = 0.025  # less of it for each ten times as many groups: so many may be near by chance
     link_lone: float = 0.027  # and single faces count so much farther, times the same
+    adopt: float = 0.0  # the same from a single face to a group of `adopt_by` and more, when all is linked
+    adopt_crowd: float = 0.06  # less of it for each ten times as many groups
+    adopt_margin: float = 0.06  # how much nearer than the runner-up
+    adopt_by: int = 5
     min_height: float = 32.0  # px; smaller faces embed badly
     min_confidence: float = 0.95  # the detector's, 0..1
     floor: float = 1e-5  # sparse matrices drop zeros, and identical pictures are at distance zero
@@ -74,15 +80,18 @@ class Recipe:
         """For FaceNet and its like, whose embeddings have length 1."""
         return cls(
             same=0.15,
-            edge=1.02,
-            join=1.09,
-            epsilon=0.80,
+            edge=0.80,
+            join=0.87,
+            epsilon=0.60,
             absorb=0.87,
             absorb_small=0.82,
             margin=0.08,
-            link=1.20,
+            link=1.18,
             link_crowd=0.03,
             link_lone=0.04,
+            adopt=1.26,
+            adopt_crowd=0.10,
+            adopt_margin=0.10,
         )
 
 
@@ -266,6 +275,8 @@ def _joined(
         limit, lone = recipe.link - recipe.link_crowd * crowd, recipe.link_lone * crowd
         joined = join(points, joined, photo, limit=limit, lone=lone)
         before, left = left, int(joined.max(initial=NOBODY)) + 1
+    limit = recipe.adopt - recipe.adopt_crowd * max(np.log10(left / 10), 0.0)
+    joined = adopt(points, joined, photo, limit=limit, margin=recipe.adopt_margin, least=recipe.adopt_by)
     sizes = np.bincount(joined)
     founded = np.bincount(joined, weights=good) > 0
     of_tree = np.bincount(joined, weights=~alone) > 0

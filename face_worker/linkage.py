@@ -96,6 +96,39 @@ def join(points: Points, units: Labels, photo: Labels, *, limit: float, lone: fl
     return np.unique(apart.root[units], return_inverse=True)[1].astype(np.intp)
 
 
+def adopt(points: Points, units: Labels, photo: Labels, *, limit: float, margin: float, least: int) -> Labels:
+    """Single faces go into the nearest unit of at least `least` faces, when it is clearly the nearest.
+
+    Arguments and distances as in `join`: nearer than `limit`, and by `margin` nearer than the runner-up. The
+    nearest faces go first; units are what they were before the first, but never get two faces of one photo.
+    """
+    sizes = np.bincount(units)
+    large = np.flatnonzero(sizes >= least)
+    single = np.flatnonzero(sizes[units] == 1)
+    if len(large) == 0 or len(single) == 0:
+        return units
+    means = (sums(points, units, len(sizes))[large] / sizes[large, None]).astype(np.float32)
+    lengths = np.einsum("ij,ij->i", points, points)
+    squares = (np.bincount(units, weights=lengths)[large] / sizes[large]).astype(np.float32)
+    apart = _Apart(units, photo)
+    found: list[tuple[float, int, int]] = []
+    for start in range(0, len(single), _BLOCK):
+        faces = single[start : start + _BLOCK]
+        block = np.sqrt(np.maximum(lengths[faces, None] + squares - 2 * (points[faces] @ means.T), 0))
+        nearest = block.argmin(axis=1)
+        gap = block[np.arange(len(faces)), nearest]
+        block[np.arange(len(faces)), nearest] = np.inf
+        clear = (gap < limit) & (block.min(axis=1) - gap >= margin)
+        found += zip(gap[clear].tolist(), faces[clear].tolist(), large[nearest[clear]].tolist(), strict=True)
+    result = units.copy()
+    for _, face, into in sorted(found):
+        unit = int(units[face])
+        if not apart.are(unit, into):
+            apart.join(np.array([into]), np.array([unit]))
+            result[face] = into
+    return np.unique(result, return_inverse=True)[1].astype(np.intp)
+
+
 def _look(  # noqa: PLR0917 - state of `join`, which calls it in one place
     means: Points,
     lengths: npt.NDArray[np.float64],

@@ -202,6 +202,30 @@ def test_the_same_face_twice_in_a_photo_is_no_second_person() -> None:
     assert labels.count(0) == 6
 
 
+def test_turned_faces_are_no_bridge_between_people() -> None:
+    """The more two faces are turned, the nearer they are to each other, whosever they are."""
+    random = np.random.default_rng(0)
+    truth = np.repeat(np.arange(5), 70)
+    points = np.linalg.qr(random.normal(size=(102, 102)))[0][truth]
+    points += random.normal(size=points.shape) * 0.065 * np.exp(random.normal(0, 0.5, size=(350, 1)))
+    points[:, 7] += random.normal(size=350) * 0.55
+    points[:, 8] += 0.45  # what all faces have in common
+    points /= np.linalg.norm(points, axis=1, keepdims=True)
+    labels = grouped(points.astype(np.float32), recipe=Recipe.for_unit_length())
+    assert bcubed_f1(np.array(labels), truth) >= 0.95
+
+
+def test_a_hard_face_joins_the_one_group_it_is_near_to() -> None:
+    points = np.zeros((11, 512))
+    points[:10, 0] = 1
+    points[10, :2] = 0.24, np.sqrt(1 - 0.24**2)  # 1.24 from everybody, farther than groups are linked at
+    points[:10] += np.random.default_rng(0).normal(size=(10, 512)) * 0.2 / np.sqrt(512)
+    points /= np.linalg.norm(points, axis=1, keepdims=True)
+    recipe = Recipe.for_unit_length()
+    assert grouped(points.astype(np.float32), recipe=recipe) == [0] * 11
+    assert grouped(points.astype(np.float32), recipe=replace(recipe, adopt=0.0)) == [0] * 10 + [1]
+
+
 def test_thousands_of_faces_in_one_picture_are_as_many_people() -> None:
     random = np.random.default_rng(0)
     people = random.normal(size=(1500, 512)) * np.sqrt(1.38**2 - 0.77**2)

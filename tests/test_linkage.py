@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.cluster.hierarchy import fcluster, linkage  # type: ignore[import-untyped]  # no stubs
 from scipy.spatial.distance import pdist  # type: ignore[import-untyped]  # no stubs
 
-from face_worker.linkage import join
+from face_worker.linkage import adopt, join
 
 
 def points(count: int, seed: int, values: int = 3) -> npt.NDArray[np.float32]:
@@ -54,3 +54,22 @@ def test_single_faces_count_as_farther_than_groups() -> None:
     rows = np.repeat(rows, 4, axis=0)
     units = np.repeat(np.arange(2), 4)
     assert join(rows, units, np.arange(8), limit=1.15, lone=0.1).tolist() == [0] * 8
+
+
+def at(*places: float) -> npt.NDArray[np.float32]:
+    return np.array([(place, 0) for place in places], dtype=np.float32)
+
+
+def test_single_faces_go_to_the_one_group_that_is_clearly_nearest() -> None:
+    # Groups of three at 0 and 10, a pair at 5, and single faces in between.
+    rows = at(0, 0, 0, 10, 10, 10, 5, 5, 2, 5.4, 9, 20)
+    units = np.array([0, 0, 0, 1, 1, 1, 2, 2, 3, 4, 5, 6])
+    found = adopt(rows, units, np.arange(12), limit=6.0, margin=1.0, least=3)
+    assert found.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 0, 3, 1, 4]
+    assert adopt(rows, units, np.arange(12), limit=0.0, margin=1.0, least=3).tolist() == units.tolist()
+
+
+def test_of_two_single_faces_in_one_photo_the_nearer_is_adopted() -> None:
+    rows, units = at(0, 0, 0, 2, 1, 1.5), np.array([0, 0, 0, 1, 2, 3])
+    photo = np.array([0, 1, 2, 7, 7, 2])  # the last stands beside a face of the group
+    assert adopt(rows, units, photo, limit=6.0, margin=1.0, least=3).tolist() == [0, 0, 0, 1, 0, 2]
