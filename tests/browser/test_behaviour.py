@@ -236,6 +236,34 @@ def test_new_events_appear_by_themselves_and_nothing_flickers(shown: Board, stac
     assert place(shown)["refresh"] == ["5s"]
 
 
+def test_a_refresh_that_brings_nothing_new_draws_nothing(shown: Board) -> None:
+    shown.open("gallery")
+    shown.page.evaluate(
+        """() => {
+            window.touched = [];
+            const panelOf = (node) =>
+                (node.nodeType === 1 ? node : node.parentElement).closest('[data-panel]')?.dataset.panel;
+            const watch = new MutationObserver((records) => {
+                for (const { target, type } of records)
+                    window.touched.push(`${panelOf(target)} ${type} ${target.className ?? ''}`);
+            });
+            const all = { childList: true, characterData: true, subtree: true, attributes: true };
+            for (const inside of document.querySelectorAll('[data-panel] [data-testid$="panel content"]'))
+                watch.observe(inside, all);
+            const clear = CanvasRenderingContext2D.prototype.clearRect;
+            CanvasRenderingContext2D.prototype.clearRect = function (...box) {
+                window.touched.push(`${panelOf(this.canvas)} canvas`);
+                return clear.apply(this, box);
+            };
+        }"""
+    )
+    asked = len(shown.sql())
+    shown.page.get_by_test_id("data-testid RefreshPicker run button").click()
+    shown.whole()
+    assert len(shown.sql()) > asked
+    assert shown.page.evaluate("window.touched") == []
+
+
 def test_a_hidden_alert_list_and_texts_ask_nothing(shown: Board) -> None:
     shown.open("gallery")
     assert "Grafana" in shown.text(204)

@@ -2,6 +2,7 @@ import { useEffect, useMemo, useRef, useState } from 'react';
 import { useTheme2, type DataFrame } from '../grafana';
 import type { Panel } from '../model';
 import type { Round } from '../query/client';
+import type { Chosen } from '../query/interpolate';
 import { timeRange } from '../session/interval';
 import { asked, prepared, shaped, type Prepared } from '../session/panel';
 import { replacer } from '../session/text';
@@ -18,6 +19,20 @@ interface Answered {
   frames: DataFrame[];
   from: number;
   to: number;
+  chosen: readonly Chosen[];
+  /** The frames as they came. */
+  text: string;
+}
+
+/** Whether a panel would look the same with both: then it is left as it stands. */
+function alike(one: Answered, other: Answered): boolean {
+  return (
+    one.sent.key === other.sent.key &&
+    one.from === other.from &&
+    one.to === other.to &&
+    one.chosen === other.chosen &&
+    one.text === other.text
+  );
 }
 
 const WAITING: PanelState = {
@@ -64,9 +79,12 @@ export function usePanel(panel: Panel, near: boolean): PanelState {
     }
     setState((s) => ({ ...s, loading: true, queries }));
     asked(queries, round).then((frames) => {
-      if (latest.current === sent && !round.cancelled) setAnswered({ sent, frames, ...range });
+      if (latest.current !== sent || round.cancelled) return;
+      const answer = { sent, frames, ...range, chosen, text: JSON.stringify(frames) };
+      if (!shown.current || !alike(shown.current, answer)) setAnswered(answer);
+      else setState((s) => ({ ...s, loading: false, error: undefined }));
     }, fail);
-  }, [round, key, near, queries, range]);
+  }, [round, key, near, queries, range, chosen]);
 
   useEffect(() => {
     if (!answered) return undefined;

@@ -144,6 +144,10 @@ function Flag({
   );
 }
 
+/** The marks as they were, if the new ones are the same: then nothing is drawn anew. */
+const unless = (before: Mark[], found: Mark[]): Mark[] =>
+  JSON.stringify(before) === JSON.stringify(found) ? before : found;
+
 /** The marks on a panel: what its dashboard's annotations ask for, kept until the next answers. */
 function useMarks(panel: Panel): Mark[] {
   const { dashboard, session } = useDashboard();
@@ -157,7 +161,7 @@ function useMarks(panel: Panel): Mark[] {
     if (!round) return undefined;
     let current = true;
     Promise.all(queries.map(async ({ sql, color }) => readMarks(await round.ask(sql), color))).then(
-      (found) => current && !round.cancelled && setMarks(found.flat()),
+      (found) => current && !round.cancelled && setMarks((before) => unless(before, found.flat())),
       () => current && !round.cancelled && setMarks([]),
     );
     return () => {
