@@ -236,8 +236,21 @@ def test_new_events_appear_by_themselves_and_nothing_flickers(shown: Board, stac
     assert place(shown)["refresh"] == ["5s"]
 
 
+def answered(shown: Board) -> None:
+    """Wait until every query that was sent has its answer, and that is drawn."""
+    wait_for(
+        lambda: (
+            all(one.timing["responseEnd"] >= 0 for one in shown.asked) or shown.page.wait_for_timeout(100)
+        ),
+        "every answer",
+        60,
+    )
+    shown.page.wait_for_timeout(500)
+
+
 def test_a_refresh_that_brings_nothing_new_draws_nothing(shown: Board) -> None:
     shown.open("gallery")
+    answered(shown)  # annotations may come after the panels' own answers
     shown.page.evaluate(
         """() => {
             window.touched = [];
@@ -260,7 +273,11 @@ def test_a_refresh_that_brings_nothing_new_draws_nothing(shown: Board) -> None:
     asked = len(shown.sql())
     shown.page.get_by_test_id("data-testid RefreshPicker run button").click()
     shown.whole()
-    assert len(shown.sql()) > asked
+    wait_for(
+        lambda: len(shown.sql()) >= 2 * asked or shown.page.wait_for_timeout(100), "every query again", 60
+    )
+    answered(shown)
+    assert len(shown.sql()) == 2 * asked
     assert shown.page.evaluate("window.touched") == []
 
 
