@@ -89,9 +89,9 @@ class Recipe:
             link=1.18,
             link_crowd=0.03,
             link_lone=0.04,
-            adopt=1.26,
+            adopt=1.28,
             adopt_crowd=0.10,
-            adopt_margin=0.10,
+            adopt_margin=0.08,
         )
 
 

@@ -9,22 +9,20 @@ from face_crowds import Crowd, Floats, Ints, Spread
 from hdbscan import HDBSCAN
 from sklearn.cluster import DBSCAN, AgglomerativeClustering
 
-from face_worker.clusters import group
-from face_worker.models import MODELS
+from face_worker.clusters import Recipe, group
 from face_worker.neighbours import neighbours
 
 SEED = 0
 
 
-def ours(crowd: Crowd, model: str) -> Ints:
-    count = len(crowd.keys)
+def ours(crowd: Crowd, recipe: Recipe) -> Ints:
     return group(
         crowd.embeddings,
         keys=crowd.keys,
         photos=crowd.photos,
-        heights=[100.0] * count,
-        confidences=[0.999] * count,
-        recipe=MODELS[model].recipe,  # type: ignore[index]
+        heights=crowd.heights,
+        confidences=crowd.confidences,
+        recipe=recipe,
     )
 
 

@@ -1,0 +1,102 @@
+"""Real photos as labelled faces: people/ (a folder a person), groups/ and wild/ with pairs.csv."""
+
+from __future__ import annotations
+
+import csv
+import tempfile
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from face_crowds import Crowd, Floats
+from scipy.optimize import linear_sum_assignment
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from face_worker.embedder import DeepFaceEmbedder
+from face_worker.faces import Face
+from face_worker.pictures import Limits, load
+
+MODELS = ("facenet", "dlib")
+Found = dict[Path, list[Face]]
+Names = dict[tuple[Path, int], str]
+
+
+def labelled(photos: Path) -> dict[str, dict[str, Crowd]]:
+    """Model → set of photos → its faces, with who they are. Takes about a second a photo and model."""
+    found = {model: _found(photos, model) for model in MODELS}
+    people = _one_each(found, "people", {path: path.parent.name for path in found[MODELS[0]]})
+    groups = _agreed([_nearest_portraits(faces) for faces in found.values()])
+    wild = _one_each(found, "wild", _by_pairs(photos / "wild"))
+    parts = {"portraits": people, "portraits, group shots": people | groups, "wild": wild}
+    parts["all"] = people | groups | wild
+    return {
+        model: {part: _crowd(faces, names) for part, names in parts.items() if names}
+        for model, faces in found.items()
+    }
+
+
+def _found(photos: Path, model: Any) -> Found:
+    files = sorted(path for path in photos.rglob("*") if path.suffix.lower() in {".jpg", ".jpeg", ".png"})
+    with tempfile.TemporaryDirectory() as home:
+        embedder = DeepFaceEmbedder(Path(home), model=model)
+        return {path: embedder.faces(load(str(path), Limits())) for path in files}
+
+
+def _one_each(found: dict[str, Found], folder: str, names: dict[Path, str]) -> Names:
+    """The largest face of each named picture below `folder`."""
+    here = [path for path, faces in found[MODELS[0]].items() if folder in path.parts and faces]
+    return {(path, 0): names[path] for path in here if path in names}
+
+
+def _by_pairs(folder: Path) -> dict[Path, str]:
+    """Pictures that pairs of the same person connect; those that are in "No" pairs only are people, too."""
+    if not (folder / "pairs.csv").is_file():
+        return {}
+    with (folder / "pairs.csv").open(newline="") as file:
+        rows = [(row["file_x"], row["file_y"], row["Decision"].strip()) for row in csv.DictReader(file)]
+    files = sorted({name for row in rows for name in row[:2]})
+    same = [(files.index(x), files.index(y)) for x, y, decision in rows if decision == "Yes"]
+    one, other = np.array(same).T
+    graph = coo_array((np.ones(len(same)), (one, other)), shape=(len(files), len(files)))
+    part = connected_components(graph, directed=False)[1]
+    return {folder / name: f"wild {number}" for name, number in zip(files, part.tolist(), strict=True)}
+
+
+def _nearest_portraits(found: Found) -> Names:
+    """Who is in the group shots, by the means of the portraits: nobody twice in one."""
+    portraits = defaultdict(list)
+    for path, faces in found.items():
+        if "people" in path.parts and faces:
+            portraits[path.parent.name].append(faces[0].embedding)
+    names = sorted(portraits)
+    if not names:
+        return {}
+    means = np.stack([np.mean(portraits[name], axis=0) for name in names])
+    answer = {}
+    for path, faces in found.items():
+        if "groups" in path.parts and faces:
+            distance = np.stack([np.linalg.norm(means - face.embedding, axis=1) for face in faces])
+            for face, person in zip(*linear_sum_assignment(distance), strict=True):
+                answer[path, int(face)] = names[person]
+    return answer
+
+
+def _agreed(answers: list[Names]) -> Names:
+    """What all models say: the group shots came without names."""
+    first, *others = answers
+    return {face: name for face, name in first.items() if all(other.get(face) == name for other in others)}
+
+
+def _crowd(found: Found, names: Names) -> Crowd:
+    faces = [(path, place, found[path][place]) for path, place in sorted(names)]
+    embeddings: Floats = np.stack([face.embedding for _, _, face in faces])
+    return Crowd(
+        embeddings,
+        np.unique([names[path, place] for path, place, _ in faces], return_inverse=True)[1],
+        [str(path) for path, _, _ in faces],
+        [f"{path} {place}" for path, place, _ in faces],
+        [float(face.height) for _, _, face in faces],
+        [face.confidence for _, _, face in faces],
+    )
