@@ -1,47 +1,59 @@
 """Quality, time and memory of grouping faces, beside peers on the same embeddings in the same run.
 
-Each figure comes from a process of its own, so that the peak memory is its own. The embeddings are made
-(face_crowds.py).
+Each figure comes from a process of its own, with one thread, as face workers have, so that the peak memory is
+its own. The embeddings are made (face_crowds.py), or with --photos those of real photos (face_photos.py).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
+import pickle
 import resource
+import signal
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from face_crowds import SPREADS, crowd, score
+from face_crowds import SPREADS, Crowd, crowd, score
 from face_peers import PEERS, ours
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 
-from face_worker.clusters import NOBODY, assign, centroids, group
+from face_worker.clusters import NOBODY, assign, centroids
 from face_worker.group_ids import keep_ids
 from face_worker.models import MODELS
 
 OURS = "gallery"
-COLUMNS = ("method", "faces", "BCubed F1", "precision", "recall", "pair F1", "seconds", "peak MiB")
+QUALITY = ("f1", "precision", "recall", "pair_precision", "pair_recall", "pair_f1")
+COLUMNS = ("method", "faces", "F1", "precision", "recall", "pair P", "pair R", "pair F1", "s", "CPU s", "MiB")
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
-def one(method: str, faces: int, model: str) -> dict[str, Any]:
-    """Group a crowd and score it. The peak counts what there was before the crowd: interpreter, libraries."""
-    made = crowd(faces, seed=1, model=model)
+def one(method: str, file: Path, model: str) -> dict[str, Any]:
+    """Group the faces in `file` and score it. The peak has the interpreter and its libraries in it."""
+    with file.open("rb") as opened:
+        made: Crowd = pickle.load(opened)
     started, cpu = time.perf_counter(), time.process_time()
-    labels = ours(made, model) if method == OURS else PEERS[method](made, SPREADS[model])
+    labels = ours(made, MODELS[model].recipe) if method == OURS else PEERS[method](made, SPREADS[model])  # type: ignore[index]
     return {
-        **asdict(score(labels, made.people)),
         "seconds": time.perf_counter() - started,
         "cpu": time.process_time() - cpu,
-        "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "peak": _peak(),
+        **asdict(score(labels, made.people)),
     }
+
+
+def _peak() -> float:
+    """MiB that this process had at most. Not `ru_maxrss`: that begins with what the parent had."""
+    status = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in status if line.startswith("VmHWM"))
 
 
 def incremental(faces: int, model: str) -> dict[str, float]:
@@ -52,17 +64,8 @@ def incremental(faces: int, model: str) -> dict[str, float]:
     known = np.array([photo not in late for photo in made.photos])
 
     def grouped(mask: np.ndarray) -> np.ndarray:
-        rows = np.flatnonzero(mask)
-        count = len(rows)
         labels = np.full(len(mask), NOBODY)
-        labels[rows] = group(
-            made.embeddings[rows],
-            keys=[made.keys[row] for row in rows],
-            photos=[made.photos[row] for row in rows],
-            heights=[100.0] * count,
-            confidences=[0.999] * count,
-            recipe=recipe,
-        )
+        labels[mask] = ours(made.some(mask), recipe)
         return labels
 
     before, whole = grouped(known), grouped(np.ones(len(known), dtype=bool))
@@ -119,70 +122,136 @@ def strangers(faces: int, model: str) -> list[tuple[float, float, float]]:
     return table
 
 
-def measured(method: str, faces: int, model: str, limit: float) -> dict[str, Any] | None:
-    """`one` in a process of its own; None when it takes longer than `limit` seconds or dies of memory."""
-    command = [sys.executable, __file__, "--one", method, "--faces", str(faces), "--model", model]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=limit, check=False)
-    except subprocess.TimeoutExpired:
-        return None
-    if done.returncode < 0:
-        return None
+def measured(method: str, made: Crowd, model: str, limits: Limits) -> dict[str, Any] | str:
+    """`one` in a process of its own; what it died of when it takes longer, or more memory, than it may."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "crowd"
+        file.write_bytes(pickle.dumps(made))
+        command = [sys.executable, __file__, "--one", method, "--crowd", str(file), "--model", model]
+        command += ["--memory", str(limits.memory), "--limit", str(limits.seconds)]
+        environment = {**os.environ, **ONE_THREAD}
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    if done.returncode == -signal.SIGXCPU:
+        return f"over {limits.seconds:.0f} CPU s"
+    if done.returncode < 0 or "MemoryError" in done.stderr or "bad_alloc" in done.stderr:
+        return f"over {limits.memory:.0f} GiB"
     if done.returncode:
         raise SystemExit(done.stderr)
     answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return answer
 
 
+class Limits(NamedTuple):
+    """What a method may take: seconds of the processor (a busy machine is nobody's fault), GiB of memory."""
+
+    seconds: float
+    memory: float
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="300 faces only")
     parser.add_argument("--model", choices=sorted(SPREADS), default="facenet")
-    parser.add_argument("--faces", type=int, nargs="+", default=[1000, 5000, 20000, 50000])
-    parser.add_argument("--limit", type=float, default=300.0, help="seconds that a peer may take")
+    parser.add_argument("--faces", type=int, nargs="*", default=[1000, 5000, 20000, 50000])
+    parser.add_argument("--photos", type=Path, help="folder with people/, groups/ and wild/")
+    parser.add_argument("--limit", type=float, default=300.0, help="CPU seconds that a method may take")
+    parser.add_argument("--memory", type=float, default=6.0, help="GiB that a method may take")
     parser.add_argument("--out", type=Path, help="folder for faces.md and faces.svg")
     parser.add_argument("--one", help=argparse.SUPPRESS)
+    parser.add_argument("--crowd", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one:
-        print(json.dumps(one(arguments.one, arguments.faces[0], arguments.model)))
+        most = round(arguments.memory * 2**30)
+        resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+        seconds = round(arguments.limit)
+        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 5))
+        print(json.dumps(one(arguments.one, arguments.crowd, arguments.model)))
         return
     sizes = [300] if arguments.quick else arguments.faces
-    rows: list[tuple[str, ...]] = []
-    plot: dict[str, list[tuple[int, float, float]]] = {}
-    with Progress(console=Console(stderr=True)) as progress:
-        task = progress.add_task("grouping", total=len(sizes) * (1 + len(PEERS)))
-        for method in (OURS, *PEERS):
-            for faces in sizes:
-                progress.update(task, description=f"{method}, {faces}")
-                found = measured(method, faces, arguments.model, arguments.limit)
-                rows.append(_row(method, faces, found, arguments.limit))
-                progress.advance(task)
-                if found is None:  # larger ones take longer still
-                    break
-                plot.setdefault(method, []).append((faces, found["f1"], found["seconds"]))
-    middle = sizes[min(1, len(sizes) - 1)]
-    text = [f"Model: {arguments.model}; made embeddings, seed 1", "", _markdown(COLUMNS, rows), ""]
-    text.append(f"A fifth of {middle} faces comes later:")
-    text.extend(f"- {name}: {value:.4f}" for name, value in incremental(middle, arguments.model).items())
-    text += ["", f"Selfies against {middle} faces, by the greatest distance of a match:", ""]
-    tradeoff = [(f"{a:.3f}", f"{b:.2%}", f"{c:.2%}") for a, b, c in strangers(middle, arguments.model)]
-    text.append(_markdown(("match at", "false matches", "guests missed"), tradeoff))
-    table = Table(*COLUMNS)
-    for row in rows:
-        table.add_row(*row)
-    Console(width=120).print(table)
-    print("\n".join(text[3:]))
+    limits = Limits(arguments.limit, arguments.memory)
+    text = [f"Model: {arguments.model}. Load of the machine at the start: {os.getloadavg()[0]:.1f}.", ""]
+    if arguments.photos and arguments.photos.is_dir():
+        from face_photos import labelled  # noqa: PLC0415 - only photos need TensorFlow
+
+        real = labelled(arguments.photos)
+        for model, parts in real.items():
+            text += [f"Real photos, {model}:", "", on_photos(parts, model), ""]
+    elif arguments.photos:
+        print(f"{arguments.photos} is not there: no real photos in this run", file=sys.stderr)
+    plot: Plot = {}
+    if sizes:
+        rows, plot = compared(sizes, arguments.model, limits)
+        text += ["Made embeddings, seed 1:", "", _markdown(COLUMNS, rows), ""]
+        text += more(sizes[min(1, len(sizes) - 1)], arguments.model)
+    text += ["", f"Load of the machine at the end: {os.getloadavg()[0]:.1f}."]
+    print("\n".join(text))
     if arguments.out:
         arguments.out.mkdir(parents=True, exist_ok=True)
         (arguments.out / "faces.md").write_text("\n".join(text) + "\n")
-        _plot(plot, arguments.out / "faces.svg")
+        if plot:
+            _plot(plot, arguments.out / "faces.svg")
 
 
-def _row(method: str, faces: int, found: dict[str, Any] | None, limit: float) -> tuple[str, ...]:
-    if found is None:
-        return (method, str(faces), *["-"] * 4, f"over {limit:.0f}, cut off", "-")
-    figures = (f"{found[name]:.4f}" for name in ("f1", "precision", "recall", "pair_f1"))
-    return (method, str(faces), *figures, f"{found['seconds']:.1f}", f"{found['peak']:.0f}")
+Plot = dict[str, list[tuple[int, float, float]]]
+
+
+def compared(sizes: list[int], model: str, limits: Limits) -> tuple[list[tuple[str, ...]], Plot]:
+    """Every method on every size of crowd, but none larger after the first that was too much for it."""
+    rows: list[tuple[str, ...]] = []
+    plot: Plot = {}
+    crowds = {faces: crowd(faces, seed=1, model=model) for faces in sorted(sizes)}
+    with Progress(console=Console(stderr=True, width=150)) as progress:
+        task = progress.add_task("grouping", total=len(sizes) * (1 + len(PEERS)))
+        for method in (OURS, *PEERS):
+            died = ""
+            for faces, made in crowds.items():
+                progress.update(task, description=f"{method}, {faces}")
+                found = f"{died} before" if died else measured(method, made, model, limits)
+                rows.append(_row(method, faces, found))
+                progress.console.print(*rows[-1])
+                progress.advance(task)
+                if isinstance(found, str):
+                    died = died or found
+                else:
+                    plot.setdefault(method, []).append((faces, found["f1"], found["seconds"]))
+    return rows, plot
+
+
+def on_photos(parts: dict[str, Crowd], model: str) -> str:
+    """BCubed F1, precision and recall of every method on every part of the photos."""
+    rows = []
+    for name, made in parts.items():
+        methods = {OURS: lambda made: ours(made, MODELS[model].recipe)}  # type: ignore[index]
+        methods |= {
+            peer: lambda made, found=found: found(made, SPREADS[model]) for peer, found in PEERS.items()
+        }
+        scores = {method: score(found(made), made.people) for method, found in methods.items()}
+        figures = [f"{s.f1:.3f} ({s.precision:.3f}, {s.recall:.3f})" for s in scores.values()]
+        rows.append((f"{name}: {len(made.keys)} faces of {len(set(made.people.tolist()))}", *figures))
+    return _markdown(("F1 (precision, recall)", OURS, *PEERS), rows)
+
+
+def more(faces: int, model: str) -> list[str]:
+    """What becomes of late photos and of selfies."""
+    text = [f"A fifth of {faces} faces comes later:"]
+    text.extend(f"- {name}: {value:.4f}" for name, value in incremental(faces, model).items())
+    text += ["", f"Selfies against {faces} faces, by the greatest distance of a match:", ""]
+    tradeoff = [(f"{a:.3f}", f"{b:.2%}", f"{c:.2%}") for a, b, c in strangers(faces, model)]
+    return [*text, _markdown(("match at", "false matches", "guests missed"), tradeoff)]
+
+
+def _row(method: str, faces: int, found: dict[str, Any] | str) -> tuple[str, ...]:
+    if isinstance(found, str):
+        return (method, str(faces), *["-"] * len(QUALITY), found, "-", "-")
+    figures = (f"{found[name]:.4f}" for name in QUALITY)
+    return (
+        method,
+        str(faces),
+        *figures,
+        f"{found['seconds']:.1f}",
+        f"{found['cpu']:.1f}",
+        f"{found['peak']:.0f}",
+    )
 
 
 def _markdown(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
@@ -190,7 +259,7 @@ def _markdown(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _plot(plot: dict[str, list[tuple[int, float, float]]], path: Path) -> None:
+def _plot(plot: Plot, path: Path) -> None:
     from matplotlib.figure import Figure  # noqa: PLC0415 - slow to import
 
     figure = Figure(figsize=(10, 4), layout="constrained")
