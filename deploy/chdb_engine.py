@@ -4,13 +4,16 @@ A call here blocks until its statement is done (chDB releases the GIL), so calle
 A SELECT's rows leave through a pipe: the engine writes its own output format with INTO OUTFILE to the pipe's
 file descriptor, so memory stays bounded by the pipe, every format comes out whole, and a closed reading end
 stops the query. (chDB's streaming API starts each block with a new header, which breaks all formats that have
-one.) Rows of an INSERT go in through chDB's inserter and never stand in the SQL: chDB ends inline data at the
-first blank line and runs what follows as SQL.
+one.) Rows of an INSERT go in through a temporary file, FROM INFILE, and never stand in the SQL: chDB ends
+inline data at the first blank line and runs what follows as SQL. Its streaming inserter is no way either: it
+says that all is well when the part cannot be stored, on a full disk for one.
 """
 
+import errno
 import fcntl
 import os
 import re
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -40,6 +43,7 @@ SYNTAX_ERROR = 62
 UNKNOWN_TYPE_OF_QUERY = 78
 NOT_IMPLEMENTED = 48
 UNKNOWN_SETTING = 115
+NOT_ENOUGH_SPACE = 243
 READONLY = 164
 INTO_OUTFILE_NOT_ALLOWED = 348
 ACCESS_DENIED = 497
@@ -187,25 +191,18 @@ class Engine:
     def insert(self, call: Call, insert: Insert, chunks: Callable[[], bytes], progress: Progress) -> None:
         """Insert the rows that `chunks` gives piece by piece until it gives b"".
 
-        Raises EngineError, and what `chunks` raises; then nothing more is inserted, but blocks that were
-        written before stay, as in ClickHouse.
+        Raises EngineError, and what `chunks` raises, which is before anything is inserted. When the engine
+        fails, blocks that were written before stay, as in ClickHouse.
         """
         if call.reader:
             raise EngineError.refuse(ACCESS_DENIED, "ACCESS_DENIED", "A read-only user cannot INSERT")
-        with self._handle(call) as handle:
+        with _spooled(chunks) as rows, self._handle(call) as handle:
             try:
-                inserter = handle.send_insert(insert.head.decode(), insert.format)
-                with inserter:
-                    while chunk := chunks():
-                        inserter.append(chunk)
-                    result = inserter.finish()
+                handle.query("SET storage_file_read_method = 'pread'")  # mapped, it would all count as memory
+                result = handle.query(insert.reading(rows), "Null")
             except RuntimeError as error:
                 raise EngineError.of(error) from error
-        progress.summary = {
-            "written_rows": result.rows_written,
-            "written_bytes": result.bytes_written,
-            "elapsed_ns": int(result.elapsed * 1e9),
-        }
+        progress.summary = _summary(result)
 
     def _canonical(self, handle: Any, sql: bytes, call: Call) -> bytes:
         """The statement as the engine's parser reads it; raises if it is not one, or not one to run here."""
@@ -305,6 +302,23 @@ def _load(handle: Any, table: ExternalTable) -> None:
         while chunk := table.rows.read(_CHUNK):
             inserter.append(chunk)
         inserter.finish()
+
+
+@contextmanager
+def _spooled(chunks: Callable[[], bytes]) -> Iterator[str]:
+    """The path of a file without a name that holds all chunks."""
+    with tempfile.TemporaryFile() as file:
+        try:
+            while chunk := chunks():
+                file.write(chunk)
+            file.seek(0)  # writes what is left, too
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            raise EngineError.refuse(
+                NOT_ENOUGH_SPACE, "NOT_ENOUGH_SPACE", f"No space for the rows in {tempfile.gettempdir()}"
+            ) from error
+        yield f"/dev/fd/{file.fileno()}"
 
 
 def _summary(result: Any) -> dict[str, int]:

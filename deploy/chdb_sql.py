@@ -138,6 +138,14 @@ class Insert:
     format: str
     data_start: int
     """Where the rows begin in the text that was split."""
+    settings_start: int
+    """Where the statement's SETTINGS begin in `head`; its length without any."""
+
+    def reading(self, path: str) -> bytes:
+        """The statement that takes its rows from a file."""
+        target, settings = self.head[: self.settings_start], self.head[self.settings_start :]
+        infile = b" FROM INFILE " + quote(path) + b" COMPRESSION 'none' "
+        return target + infile + settings + b" FORMAT " + quote_name(self.format)
 
 
 def split_insert(text: bytes) -> Insert | None:
@@ -149,19 +157,21 @@ def split_insert(text: bytes) -> Insert | None:
     stream = tokens(text)
     if (first := next(stream, None)) is None or first.text.upper() != b"INSERT":
         return None
-    depth = 0
+    depth, settings = 0, None
     for token in _behind_target(stream):
         keyword = token.text.upper() if token.kind == "word" and depth == 0 else b""
         if token.text in {b"(", b")"}:
             depth += 1 if token.text == b"(" else -1
         elif keyword in {b"SELECT", b"WITH", b"FROM"}:
             return None
+        elif keyword == b"SETTINGS" and settings is None:
+            settings = token.start
         elif keyword == b"VALUES":
-            return Insert(text[: token.start], "Values", token.end)
+            return Insert(text[: token.start], "Values", token.end, settings or token.start)
         elif keyword == b"FORMAT" and (name := next(stream, None)) and name.name:
             gap = re.compile(rb"[ \t\f]*\r?\n?").match(text, name.end)
             assert gap is not None  # it matches nothing, too
-            return Insert(text[: token.start], name.name, gap.end())
+            return Insert(text[: token.start], name.name, gap.end(), settings or token.start)
     return None
 
 

@@ -299,3 +299,15 @@ def test_the_handshake_of_clickhouse_go(front: Front) -> None:
     assert b"\x0arevision()\x06UInt32\x00\x00\x00\x00\x00" in reply.body
     plain = front.ask("SELECT toUInt8(7) AS x", default_format="Native", client_protocol_version="54460")
     assert plain.body == b"\x01\x01\x01x\x05UInt8\x07"
+
+
+def test_rows_that_cannot_be_stored_are_refused(front: Front) -> None:
+    """As on a full disk: chDB's streaming inserter would say that all is well."""
+    name = f"t{time.monotonic_ns()}"
+    wants = "min_free_disk_bytes_to_perform_insert = 1000000000000000"
+    front.ask(f"CREATE TABLE {name} (a UInt64) ENGINE = MergeTree ORDER BY a SETTINGS {wants}")
+    assert (
+        front.ask(f'INSERT INTO {name} SETTINGS async_insert = 0 FORMAT JSONEachRow\n{{"a": 1}}').code == 243
+    )
+    assert front.rows(f"SELECT count() FROM {name}") == [[0]]
+    front.ask(f"DROP TABLE {name}")
