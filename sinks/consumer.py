@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from time import monotonic
@@ -16,11 +17,16 @@ log: Final = structlog.get_logger(__name__)
 MAX_BATCH_BYTES: Final = 64 << 20
 """A batch ends when it holds this much, so that large messages do not fill the memory."""
 
+LEAVE_SECONDS: Final = 12.0
+"""The longest wait for the end of a join before a member leaves all the same."""
+
 _MEMBERSHIP_LOST: Final = {
     KafkaError.ILLEGAL_GENERATION,
     KafkaError.UNKNOWN_MEMBER_ID,
     KafkaError.REBALANCE_IN_PROGRESS,
     KafkaError.FENCED_INSTANCE_ID,
+    KafkaError.STALE_MEMBER_EPOCH,
+    KafkaError.FENCED_MEMBER_EPOCH,
     KafkaError._ASSIGNMENT_LOST,  # noqa: SLF001 - librdkafka's own codes start with an underscore
     KafkaError._STATE,  # noqa: SLF001
     KafkaError._NO_OFFSET,  # noqa: SLF001
@@ -44,9 +50,12 @@ class BatchConsumer:
                 "enable.auto.commit": False,
                 "enable.auto.offset.store": False,
                 "error_cb": self._on_error,
+                "stats_cb": self._on_statistics,
             },
             logger=logging.getLogger("librdkafka"),
         )
+        self._waits_to_leave = "statistics.interval.ms" in config
+        self._at_rest = 0.0  # when the group was last seen so
         self._topics = list(topics)
         self._max_messages = max_messages
         self._max_wait = max_wait
@@ -112,7 +121,17 @@ class BatchConsumer:
             log.warning("commit refused, these messages come again", reason=str(error.args[0]))
 
     def close(self) -> None:
-        """Leave the group at once, so that others take over without waiting."""
+        """Leave the group at once, so that others take over without waiting.
+
+        With statistics switched on, not in the middle of a join: for a broker that does not stand that.
+        """
+        asked = monotonic()
+        while self._waits_to_leave and self._at_rest <= asked and not self.away:
+            self._consumer.poll(0.1)  # read and not committed: it comes again elsewhere
+            if monotonic() - asked > LEAVE_SECONDS:
+                log.warning("left while the group is joining")
+                break
+        self._waits_to_leave = False  # closing once more is harmless
         self._consumer.close()
 
     def _keep(self, message: Message) -> None:
@@ -131,6 +150,10 @@ class BatchConsumer:
     def _on_error(self, error: KafkaError) -> None:
         if error.code() == KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001
             self.away = True
+
+    def _on_statistics(self, text: str) -> None:
+        if json.loads(text).get("cgrp", {}).get("join_state") == "steady":
+            self._at_rest = monotonic()
 
     def _look_for_broker(self) -> None:
         try:

@@ -233,3 +233,19 @@ def test_a_missing_topic_says_what_to_do(members: Callable[..., BatchConsumer]) 
     consumer = members()
     with pytest.raises(TopicError, match="gallery topics create"):
         consumer._judge(KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART))
+
+
+def test_a_leader_that_ends_while_it_joins_does_not_take_the_group_with_it(
+    broker: Broker, topic: str, members: Callable[..., BatchConsumer]
+) -> None:
+    """The embedded broker gives nobody of the group a message any more when that one just leaves."""
+    publish(broker, topic, range(20))
+    first, second = members(), members()  # the first one leads
+    time.sleep(0.4)  # in the middle of a join
+    ended = threading.Thread(target=first.close)
+    ended.start()
+    found = some(second)
+    while len(found) < 20:  # what the first one had comes when it has left
+        found += some(second)
+    assert sorted(numbers(found)) == list(range(20))
+    ended.join()
