@@ -146,11 +146,15 @@ def behind(client: Client, since: datetime) -> list[Bucket]:
 
 
 def look(client: Client, *, everything: bool = False) -> int:
-    """Find and refresh what changes did not tell of; returns the number of buckets that were behind."""
+    """Find and refresh what changes did not tell of; returns the number of buckets that were behind.
+
+    Facts are found by `inserted_at`, so by ClickHouse's clock. Where it went back, the look begins before the
+    present: what was inserted since is not before the last look by its own time only.
+    """
     (started,) = client.query("SELECT now64(3)").result_rows[0]
     (last,) = client.query("SELECT max(until) FROM looks WHERE name = 'behind'").result_rows[0]
     start = datetime(2000, 1, 1, tzinfo=UTC)
-    since = start if everything else max(_utc(last) - LOOK_MARGIN, start)
+    since = start if everything else max(min(_utc(last), _utc(started)) - LOOK_MARGIN, start)
     late = behind(client, since)
     refresh(client, late)
     client.insert("looks", [["behind", _utc(started)]], column_names=["name", "until"])

@@ -189,6 +189,14 @@ def test_a_look_finds_what_no_change_told_of(database: Client) -> None:
     assert look(database) == 0
 
 
+def test_a_look_finds_what_came_after_the_clock_went_back(database: Client) -> None:
+    empty(database)
+    story = list(events(Simulation(attendees=3, start=START)))
+    database.command("INSERT INTO looks VALUES ('behind', now() + INTERVAL 1 HOUR)")
+    ingest(database, story)
+    assert look(database) == len(buckets_with_facts(database, story[0].gallery_id))
+
+
 def test_a_refresh_that_dies_before_the_metrics_is_found_behind(database: Client) -> None:
     """Metrics are written last: whatever a crash left out, the look finds."""
     empty(database)
