@@ -245,7 +245,7 @@ class Answering:
         self._remember(advance(gallery, [step], rows))
         self._publish(step.events)
         found = [cause for cause, still in step.selfies.items() if not still]
-        self._do(lambda: self.store.delete_selfies(gallery.gallery_id, found), "deleting selfies")
+        self._do(lambda: self.store.delete_pictures(gallery.gallery_id, found), "deleting selfies")
         return True
 
     def _keep_faces(self, found: PhotoFaces) -> None:

@@ -17,9 +17,9 @@ everybody where there is one person or everybody was seen once. So the tree is b
 7. groups and single faces are joined by average linkage, but never two with faces in one photo: people in
    caps, turned away or years older come out of the tree in fragments. `Recipe.link` holds where few are left;
    the more there are, the nearer they must be. Then single faces join a group that is clearly nearest: a
-   hard face is as far from its own person as two people can be from each other, but not from a third. Small
-   and doubtful faces alone found no group;
-8. a face that is still left, large, surely a face and near to no group, is a person seen once; the rest is
+   hard face is as far from its own person as two people can be from each other, but not from a third. Small,
+   doubtful, blurred and averted faces alone found no group;
+8. a face that is still left, as good as that, and near to no group, is a person seen once; the rest is
    nobody (-1).
 
 Distances are Euclidean, in the embedding's own units (dlib's network: one person below about 0.6; not
@@ -41,6 +41,7 @@ from scipy.sparse import coo_array  # type: ignore[import-untyped]  # no stubs
 from scipy.sparse.csgraph import connected_components, minimum_spanning_tree  # type: ignore[import-untyped]  # no stubs
 from sklearn.neighbors import NearestNeighbors  # type: ignore[import-untyped]  # no stubs
 
+from face_worker.faces import Quality
 from face_worker.linkage import adopt, join, sums
 from face_worker.neighbours import neighbours
 
@@ -73,6 +74,10 @@ class Recipe:
     adopt_by: int = 5
     min_height: float = 32.0  # px; smaller faces embed badly
     min_confidence: float = 0.95  # the detector's, 0..1
+    min_sharpness: float = 100.0  # see Quality; a face below it may join a group but founds none
+    max_yaw: float = 0.6  # the same
+    max_pitch: float = 0.5  # the same, up or down
+    max_roll: float = 45.0  # the same, degrees
     floor: float = 1e-5  # sparse matrices drop zeros, and identical pictures are at distance zero
 
     @classmethod
@@ -94,6 +99,15 @@ class Recipe:
             adopt_margin=0.08,
         )
 
+    def is_clear(self, quality: Quality) -> bool:
+        """Whether a face can be seen well enough to found a group."""
+        return (
+            quality.sharpness >= self.min_sharpness
+            and abs(quality.yaw) <= self.max_yaw
+            and abs(quality.pitch) <= self.max_pitch
+            and abs(quality.roll) <= self.max_roll
+        )
+
 
 def group(
     embeddings: Embeddings,
@@ -102,12 +116,14 @@ def group(
     photos: Sequence[str],
     heights: Sequence[float],
     confidences: Sequence[float],
+    clear: Sequence[bool] | None = None,
     recipe: Recipe = Recipe(),
 ) -> Labels:
     """Give each face the label of its group.
 
     `embeddings` is (n, d); the other arguments have n entries each: the face's key (unique), its photo's id,
-    its height in px of the scaled picture and the detector's confidence. Returns (n,): 0, 1, ... in order of
+    its height in px of the scaled picture, the detector's confidence, and whether it is neither blurred nor
+    turned away (`Recipe.is_clear`; None: all are). Returns (n,): 0, 1, ... in order of
     each group's smallest key, or NOBODY. The labels of given faces do not depend on the order they come in.
     Time grows with n squared (8 CPU seconds for 50,000 faces of FaceNet), memory with n.
     """
@@ -127,6 +143,8 @@ def group(
     good = (np.asarray(heights, dtype=np.float64)[order] >= recipe.min_height) & (
         np.asarray(confidences, dtype=np.float64)[order] >= recipe.min_confidence
     )
+    if clear is not None:
+        good &= np.asarray(clear, dtype=bool)[order]
     labels = _joined(points, labels, photo, good, recipe)
     labels = _seen_once(points, labels, good, recipe)
     result = np.empty(n, dtype=np.intp)

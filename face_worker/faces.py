@@ -1,7 +1,6 @@
 """What passes between pictures, embedder and matcher; apart, so that only the embedder is near DeepFace."""
 
 from dataclasses import dataclass
-from math import inf
 from typing import NamedTuple
 
 import numpy as np
@@ -38,7 +37,7 @@ class Area:
 class Quality:
     """Of a face of which nothing is known, what is best: the rest is judged by size and confidence alone."""
 
-    sharpness: float = inf  # variance of the Laplacian of the box at 64 px; below about 100 it is blurred
+    sharpness: float = 1e6  # variance of the Laplacian of the box at 64 px; below about 100 it is blurred
     yaw: float = 0.0  # nose off the middle of the eyes, in distances of the eyes; 0.5: above one of them
     pitch: float = 0.0  # nose off the middle between eyes and mouth, in distances of the two; + is down
     roll: float = 0.0  # degrees by which the head is tilted; + is clockwise

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import atan2, degrees, hypot, inf
+from math import atan2, degrees, hypot
 from typing import Any, Final
 
 import numpy as np
@@ -12,6 +12,7 @@ from PIL import Image
 from face_worker.faces import Area, Picture, Quality
 
 _SIDE: Final = 64  # px, at which sharpness is taken: a large face and a small one can be compared
+_NOWHERE: Final = (10.0, 10.0, 180.0)  # pose of what has its mouth above its eyes: no face
 _GREY: Final = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
 
 
@@ -37,12 +38,14 @@ def _pose(area: Area) -> tuple[float, float, float]:
     across, middle = second - first, (first + second) / 2
     apart = hypot(across.real, across.imag)
     if apart == 0:
-        return inf, inf, inf
+        return _NOWHERE
     # As if the head were upright: the eyes on a line to the right.
     nose = (complex(*area.nose) - middle) * across.conjugate() / apart
     mouth = (complex(*area.mouth) - middle) * across.conjugate() / apart
+    if mouth.imag <= 0:
+        return _NOWHERE
     return (
         nose.real / apart,
-        nose.imag / mouth.imag - 0.5 if mouth.imag > 0 else inf,
+        nose.imag / mouth.imag - 0.5,
         degrees(atan2(across.imag, across.real)),
     )

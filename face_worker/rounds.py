@@ -1,8 +1,9 @@
 """What nobody asked for: looks for what got lost on the way, and for galleries whose uploads went quiet.
 
-Three things are looked for. Steps whose events never arrived in `events`: the broker died with them, or their
+Four things are looked for. Steps whose events never arrived in `events`: the broker died with them, or their
 writer before it could publish. Triggers in `events` that no step answers: the broker died with them before a
-face worker read them. Galleries with new faces that no clustering knows and nothing new for a while.
+face worker read them. Galleries with new faces that no clustering knows and nothing new for a while. And
+embeddings that must not be there: see `leftovers`.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from time import monotonic
 from typing import Any, Final
 
@@ -19,6 +21,7 @@ from clickhouse_connect.driver.client import Client
 
 from face_worker.answers import Answering, Trigger
 from face_worker.draft import PRODUCER
+from face_worker.leftovers import leftovers
 from schemas.events import PUBLISHED, type_and_version
 
 log: Final = structlog.get_logger(__name__)
@@ -80,7 +83,7 @@ class Rounds:
     def __post_init__(self) -> None:
         self._next = monotonic() + self.every  # what waits on the topic comes first
         self._published: dict[tuple[str, int], float] = {}
-        self.counts = {"rounds": 0, "unheard": 0, "unanswered": 0}
+        self.counts = {"rounds": 0, "unheard": 0, "unanswered": 0, "leftovers": 0}
 
     def make_if_due(self, *, idle: bool) -> None:
         """One round, if it is time and no other worker makes them. Triggers are left to an `idle` topic."""
@@ -96,6 +99,10 @@ class Rounds:
         store = self.answering.store
         for gallery_id in do(lambda: store.quiet_galleries(self.quiet), what="looking for quiet galleries"):
             self.answering.cluster(gallery_id)
+        for gallery_id, causes in do(lambda: leftovers(self.client), what="looking for leftovers").items():
+            log.warning("these faces must not be stored, deleted", gallery=gallery_id, pictures=len(causes))
+            do(partial(store.delete_pictures, gallery_id, causes), what="deleting leftovers")
+            self.counts["leftovers"] += len(causes)
         bound = do(self._span, what="looking for what got lost")
         until = self._publish_unheard(bound)
         if idle:

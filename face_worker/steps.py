@@ -43,6 +43,7 @@ def cluster(photos: Mapping[str, PhotoFaces], recipe: Recipe) -> Clustering:
         photos=[photo_of(key) for key in keys],
         heights=[face.height for face in faces],
         confidences=[face.confidence for face in faces],
+        clear=[recipe.is_clear(face.quality) for face in faces],
         recipe=recipe,
     )
     found = {key: int(label) for key, label in zip(keys, labels, strict=True) if label != NOBODY}

@@ -11,7 +11,7 @@ import numpy as np
 from clickhouse_connect.driver.client import Client
 from pydantic_core import to_json
 
-from face_worker.faces import Box, Face
+from face_worker.faces import Box, Face, Quality
 from face_worker.journal import Gallery, PhotoFaces, Selfie, Step, advance
 from schemas.fields import format_time
 from sinks.clickhouse import LINE_SETTINGS, WRITE_SETTINGS, insert_lines
@@ -30,7 +30,8 @@ SELECT events FROM face_journal FINAL
 WHERE gallery_id = {gallery:String} AND step IN {steps:Array(UInt32)} ORDER BY step
 """
 _FACES: Final = """
-SELECT model, photo_id, cause, stored_at, duration_ms, boxes, confidences, embeddings FROM faces FINAL
+SELECT model, photo_id, cause, stored_at, duration_ms, boxes, confidences, embeddings, sharpness, poses
+FROM faces FINAL
 WHERE gallery_id = {gallery:String} AND selfie_id = ''
 """
 _ALL_FACES: Final = f"{_FACES} AND model = {{model:String}}"
@@ -161,11 +162,11 @@ class FaceStore:
         if self._rows(f"{_FACES_OF_PHOTOS} LIMIT 1", bound):
             self._delete(f"{_DELETE} AND selfie_id = '' AND photo_id IN {{photos:Array(String)}}", bound)
 
-    def delete_selfies(self, gallery_id: str, causes: Collection[UUID]) -> None:
-        """Delete the embeddings of selfies; waits until it is done."""
+    def delete_pictures(self, gallery_id: str, causes: Collection[UUID]) -> None:
+        """Delete what was found in the pictures of some triggers; waits until it is done."""
         if causes:
             bound = {"gallery": gallery_id, "causes": sorted(causes)}
-            self._delete(f"{_DELETE} AND selfie_id != '' AND cause IN {{causes:Array(UUID)}}", bound)
+            self._delete(f"{_DELETE} AND cause IN {{causes:Array(UUID)}}", bound)
 
     def delete_gallery(self, gallery_id: str) -> None:
         """Delete every embedding and box of a gallery, of all models; waits until it is done."""
@@ -190,8 +191,8 @@ class FaceStore:
     def _faces(self, sql: str, bound: dict[str, Any]) -> Iterator[PhotoFaces]:
         # In blocks: numbers as Python objects take many times the memory of the arrays.
         with self._client.query_rows_stream(sql, parameters=bound) as rows:
-            for model, photo_id, cause, stored_at, duration_ms, boxes, confidences, embeddings in rows:
-                found = _found(boxes, confidences, embeddings)
+            for model, photo_id, cause, stored_at, duration_ms, *arrays in rows:
+                found = _found(*arrays)
                 yield PhotoFaces(
                     bound["gallery"], model, photo_id, cause, _utc(stored_at), duration_ms, found
                 )
@@ -217,13 +218,23 @@ def _row(
         "boxes": [face.box._asdict() for face in faces],
         "confidences": [face.confidence for face in faces],
         "embeddings": [face.embedding.tolist() for face in faces],
+        "sharpness": [face.quality.sharpness for face in faces],
+        "poses": [
+            {"yaw": face.quality.yaw, "pitch": face.quality.pitch, "roll": face.quality.roll}
+            for face in faces
+        ],
     }
 
 
-def _found(boxes: Any, confidences: Any, embeddings: Any) -> tuple[Face, ...]:
+def _found(
+    boxes: Any, confidences: Any, embeddings: Any, sharpness: Any = (), poses: Any = ()
+) -> tuple[Face, ...]:
+    seen = [Quality(sharp, **pose) for sharp, pose in zip(sharpness, poses, strict=True)]
     return tuple(
-        Face(Box(**box), confidence, np.array(embedding, dtype=np.float32))
-        for box, confidence, embedding in zip(boxes, confidences, embeddings, strict=True)
+        Face(Box(**box), confidence, np.array(embedding, dtype=np.float32), quality)
+        for box, confidence, embedding, quality in zip(
+            boxes, confidences, embeddings, seen or [Quality()] * len(boxes), strict=True
+        )
     )
 
 

@@ -19,7 +19,7 @@ from pydantic_core import to_json
 from schemas import changes
 from schemas.changes import Change, Source
 from schemas.errors import InvalidEvent, TooManyDeadLetters, Unavailable
-from schemas.events import ATTENDEE_TYPES, AttendeeRegistered, Event
+from schemas.events import ATTENDEE_TYPES, AttendeeErased, AttendeeRegistered, Event
 from schemas.fields import EARLIEST, LATEST, format_time
 from schemas.topics import ATTENDEES, CHANGES, EVENTS, SOURCES, topic_of
 from schemas.wire import content_hash, decode, encode, upcast
@@ -368,4 +368,11 @@ def _attendee_line(event: Event, content: int) -> bytes:
         "name": event.display_name if isinstance(event, AttendeeRegistered) and event.consent else "",
         "consent": named,
     }
-    return to_json({"gallery_id": event.gallery_id, "visitor_id": event.visitor_id, "latest": latest})
+    row: dict[str, object] = {
+        "gallery_id": event.gallery_id,
+        "visitor_id": event.visitor_id,
+        "latest": latest,
+    }
+    if isinstance(event, AttendeeErased):
+        row["erased_at"] = latest["time"]
+    return to_json(row)

@@ -241,7 +241,7 @@ def empty_stage(broker: Broker, client: Client) -> Stage:
     broker.kill()
     broker.start()
     ensure_topics(admin_config(broker.bootstrap), broker.profile)
-    for table in ("faces", "face_journal", "face_leases", "events", "looks"):
+    for table in ("faces", "face_journal", "face_leases", "events", "looks", "attendees"):
         client.command(f"TRUNCATE TABLE {table}")
     return Stage(broker, client)
 

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from face_worker.clusters import NOBODY, Recipe, assign, centroids, group
+from face_worker.faces import Quality
 
 RECIPE = Recipe()
 
@@ -31,6 +32,7 @@ def grouped(
     photos: Sequence[str] | None = None,
     heights: Sequence[float] | None = None,
     confidences: Sequence[float] | None = None,
+    clear: Sequence[bool] | None = None,
     recipe: Recipe = RECIPE,
 ) -> list[int]:
     keys = [f"face{number:05d}" for number in range(len(embeddings))]
@@ -40,6 +42,7 @@ def grouped(
         photos=photos or keys,
         heights=heights or [100.0] * len(keys),
         confidences=confidences or [0.999] * len(keys),
+        clear=clear,
         recipe=recipe,
     )
     assert labels.shape == (len(embeddings),)
@@ -139,6 +142,29 @@ def test_small_and_doubtful_faces_found_no_group_but_join_one() -> None:
     confidences = [0.99] * 4 + [0.5] + [0.99, 0.94, 0.95]
     labels = grouped(points, heights=heights, confidences=confidences)
     assert labels == [0, 0, 0, 0, 0, NOBODY, NOBODY, 1]
+
+
+def test_blurred_and_averted_faces_found_no_group_but_join_one() -> None:
+    """One blurred face among four, one alone, a pair of them, and a pair with a clear one."""
+    points = np.concatenate([person(4), person(1, at=1), person(2, at=2), person(2, at=3)])
+    clear = [True] * 3 + [False] * 4 + [False, True]
+    assert grouped(points, clear=clear) == [0, 0, 0, 0, NOBODY, NOBODY, NOBODY, 1, 1]
+    assert grouped(points) == [0, 0, 0, 0, 1, 2, 2, 3, 3]
+
+
+@pytest.mark.parametrize(
+    ("quality", "clear"),
+    [
+        (Quality(), True),
+        (Quality(100.0, 0.6, -0.5, -45.0), True),
+        (Quality(sharpness=99.0), False),
+        (Quality(yaw=-0.61), False),
+        (Quality(pitch=-0.51), False),
+        (Quality(roll=46.0), False),
+    ],
+)
+def test_what_a_clear_face_is(quality: Quality, clear: bool) -> None:
+    assert RECIPE.is_clear(quality) is clear
 
 
 def test_a_pair_joins_a_near_group_only_if_that_is_clearly_nearest() -> None:
