@@ -81,7 +81,7 @@ bench: .venv/dev  ## events per second, latency and memory, as ratios to plain c
 bench-panels: install  ## ms of every query of every dashboard and alert; ARGS="--events 1000000 --shape one"
 	$(BIN)/python tests/benchmarks/panels.py $(ARGS)
 
-chaos: install  ## seeded runs with crashes, zombies, lost and late answers between any two steps; ARGS="--runs 1000"
+chaos: install  ## seeded runs with faults between any two steps; ARGS="--runs 1000"; on real processes: ARGS="--real --runs 60"
 	$(BIN)/python tests/chaos/run.py $(ARGS)
 
 long: install  ## tests that take minutes: ClickHouse and the broker away for three of them

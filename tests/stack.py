@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from clickhouse_connect.driver.client import Client
@@ -49,6 +51,11 @@ class Broker:
     port: int
     folder: Path = Path()
     process: subprocess.Popen[bytes] | None = None
+    reached_at: int | None = None
+    """The port that it tells its clients, when that is not its own: a proxy's."""
+    properties: str = ""
+    """Further lines of Apache Kafka's configuration."""
+    log: Path = Path(os.devnull)
 
     @property
     def bootstrap(self) -> str:
@@ -56,8 +63,13 @@ class Broker:
 
     @property
     def command(self) -> list[str]:
+        told = f"127.0.0.1:{self.reached_at or self.port}"
         if self.profile.kind == "tansu":
-            return tansu_command(self.port)
+            argv = tansu_command(self.port)
+            argv[argv.index("--advertised-listener-url") + 1] = f"tcp://{told}"
+            return argv
+        if self.reached_at or self.properties:
+            return self._own_kafka(f"advertised.listeners=CLIENTS://{told}\n{self.properties}")
         return apache_kafka.command(
             self.folder,
             load_settings().cache,
@@ -66,8 +78,32 @@ class Broker:
             session_ms=self.profile.session_timeout_ms,
         )
 
+    def _own_kafka(self, properties: str) -> list[str]:
+        """Apache Kafka as the product runs it, but for some properties: the last line of a name counts."""
+        java, classpath = (
+            apache_kafka.require_java(),
+            str(apache_kafka.require_jars(load_settings().cache) / "*"),
+        )
+        session = self.profile.session_timeout_ms
+        file = apache_kafka.prepare(
+            self.folder, java, classpath, host="127.0.0.1", port=self.port, session_ms=session
+        )
+        with file.open("a") as lines:
+            lines.write(properties)
+        return [
+            java,
+            "-Xmx512m",
+            "-XX:+UseSerialGC",
+            "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+            "-cp",
+            classpath,
+            "kafka.Kafka",
+            str(file),
+        ]
+
     def start(self) -> None:
-        self.process = subprocess.Popen(self.command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(self.command, stdout=log, stderr=log)
         wait_for_port(self.port, self.process, timeout=30 if self.profile.kind == "tansu" else 240)
 
     def kill(self) -> None:
@@ -95,6 +131,8 @@ class ClickHouse:
     folder: Path
     port: int
     process: subprocess.Popen[bytes] | None = None
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """Environment variables beside those of the test."""
 
     def start(self) -> None:
         users = self.folder / "users.json"
@@ -114,7 +152,9 @@ class ClickHouse:
         ]
         # fmt: on
         with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen(argv, stdout=log, stderr=log)
+            self.process = subprocess.Popen(
+                argv, stdout=log, stderr=log, env={**os.environ, **self.variables}
+            )
         wait_for_port(self.port, self.process, timeout=60)
 
     def kill(self) -> None:

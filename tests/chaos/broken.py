@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import random
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from unittest.mock import patch
 from uuid import UUID
 
-from stepped import Run
-
+from deploy import workers
+from processors.app import Refresher
 from processors.refresh import METRICS, Projection
 from sinks import ingest
 from sinks.clickhouse import until_done
 from sinks.ingest import Ingest, read, write
+
+if TYPE_CHECKING:
+    from stepped import Run
 
 
 class CommitsFirst(Ingest):
@@ -58,7 +62,7 @@ def no_dedup(run: Run) -> Iterator[None]:
     insert = ingest.insert_lines
 
     def apart(client: Any, table: str, lines: Sequence[bytes]) -> None:
-        insert(client, table, [re.sub(rb'"event_id":"[^"]+"', _other_id(run), line) for line in lines])
+        insert(client, table, [re.sub(rb'"event_id":"[^"]+"', _other_id(run.rng), line) for line in lines])
 
     with patch.object(ingest, "insert_lines", apart):
         yield
@@ -81,8 +85,39 @@ def versions_by_a_clock(run: Run) -> Iterator[None]:
         yield
 
 
-def _other_id(run: Run) -> bytes:
-    return b'"event_id":"%s"' % str(UUID(int=run.rng.getrandbits(128))).encode()
+def _other_id(rng: random.Random) -> bytes:
+    return b'"event_id":"%s"' % str(UUID(int=rng.getrandbits(128))).encode()
+
+
+def no_look(_: Refresher) -> None:
+    """Nobody looks."""
+
+
+def break_process(wrong: str) -> None:
+    """Make this worker process wrong, for real runs: the same mistakes, for as long as it lives."""
+    if wrong == "commit before write":
+        workers.Ingest = CommitsFirst  # type: ignore[misc]
+    elif wrong == "no dedup":
+        insert, rng = ingest.insert_lines, random.Random()
+
+        def apart(client: Any, table: str, lines: Sequence[bytes]) -> None:
+            insert(client, table, [re.sub(rb'"event_id":"[^"]+"', _other_id(rng), line) for line in lines])
+
+        ingest.insert_lines = apart  # type: ignore[assignment]
+    elif wrong == "row version by a clock":
+        real, shift = Projection.select.fget, random.randint(-600, 600)  # type: ignore[attr-defined]
+        clock = f"toUInt128(toUnixTimestamp64Milli(now64(3)) + {1000 * shift})"
+        counted = {True: "sum(toUInt128(content) + 1)", False: ""}
+
+        def select(projection: Projection) -> str:
+            text, old = str(real(projection)), counted[projection.table == METRICS.table]
+            return text.replace(old, clock) if old else text
+
+        Projection.select = property(select)  # type: ignore[method-assign,assignment]
+    elif wrong == "no look":
+        Refresher.look = no_look  # type: ignore[method-assign]
+    else:
+        raise SystemExit(f"nobody knows how to do this wrong: {wrong}")
 
 
 BROKEN: Final[Mapping[str, tuple[str, int, Callable[[Run], AbstractContextManager[None]]]]] = {

@@ -1,7 +1,8 @@
-"""Stepped chaos runs by hand: `make chaos`, or `python tests/chaos/run.py --runs 1000`.
+"""Chaos runs by hand: `make chaos`, or `python tests/chaos/run.py --runs 1000`, `... --real --runs 60`.
 
 Prints a line for each kind of fault: runs, faults, events, and what was lost, double or off. A run that went
-wrong is named with its kind and seed; `--kind KIND --first SEED --runs 1` is the same run again.
+wrong is named with its kind and seed; `--kind KIND --first SEED --runs 1` is the same run again (with
+`--real` also `--broker`): stepped ones to the letter, real ones as nearly as processes can.
 """
 
 from __future__ import annotations
@@ -9,27 +10,35 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "integration")]
 
+# ruff: noqa: E402 - what follows is found by the line above
+import faults
+import real
+import stepped
 import structlog
 from database import empty
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
-from stepped import KINDS, MIXED, Outcome, Run, check_metrics, database
+from stack import missing_for_kafka
+from stage import Stage
 
-ALL = (*KINDS, MIXED)
+STEPPED = (*stepped.KINDS, stepped.MIXED)
 TOGETHER = 8
-"""Runs that share a database, each with galleries of its own."""
+"""Stepped runs that share a database, each with galleries of its own."""
+
+Outcome = stepped.Outcome | real.Outcome
 
 
 def table(outcomes: Sequence[Outcome]) -> Table:
     shown = Table(box=SIMPLE_HEAD)
-    shown.add_column("fault")
+    shown.add_column("fault", no_wrap=True)
     for name in (
         "runs",
         "faults",
@@ -42,11 +51,11 @@ def table(outcomes: Sequence[Outcome]) -> Table:
         "rows off",
     ):
         shown.add_column(name, justify="right")
-    for kind in ALL:
+    for kind in dict.fromkeys(one.kind for one in outcomes):
         own = [outcome for outcome in outcomes if outcome.kind == kind]
         figures = (
             len(own),
-            sum(sum(one.faults.values()) for one in own),
+            sum(one.strikes for one in own),
             sum(one.events for one in own),
             sum(one.messages for one in own),
             *(
@@ -54,41 +63,85 @@ def table(outcomes: Sequence[Outcome]) -> Table:
                 for what in ("lost", "double", "early", "metrics", "projections")
             ),
         )
-        if own:
-            shown.add_row(kind, *(f"{figure:,}" for figure in figures))
+        shown.add_row(kind, *(f"{figure:,}" for figure in figures))
     return shown
 
 
-def tell(outcomes: list[Outcome], console: Console) -> list[Outcome]:
-    for one in outcomes:
-        if one.wrong:
-            console.print(f"WRONG: --kind '{one.kind}' --first {one.seed} --runs 1: {one.wrong[:2]}")
-    return outcomes
+def step(given: argparse.Namespace, console: Console) -> Iterator[Outcome]:
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
+    with tempfile.TemporaryDirectory() as folder:
+        client = stepped.database(Path(folder))
+        runs: list[stepped.Run] = []
+        seeds = range(given.first, given.first + given.runs)
+        for seed in track(seeds, "Stepped runs", console=console):
+            if not runs:
+                empty(client)
+            runs.append(stepped.Run(client, given.kind or STEPPED[seed % len(STEPPED)], seed))
+            runs[-1].go()
+            if len(runs) == TOGETHER or seed == seeds[-1]:
+                stepped.check_metrics(runs)
+                yield from (run.outcome for run in runs)
+                runs = []
+        client.close()
+
+
+def act(given: argparse.Namespace, console: Console) -> Iterator[Outcome]:
+    """Real runs: one stage after the other, each for the runs on its broker; a fresh one after a failure."""
+    brokers = given.broker.split(",")
+    seeds = range(given.first, given.first + given.runs)
+    for number, broker in enumerate(brokers):
+        if broker == "kafka" and (reason := missing_for_kafka()):
+            console.print(f"No runs on Apache Kafka: {reason}")
+            continue
+        own = list(seeds[number :: len(brokers)])
+        while own:
+            with (
+                tempfile.TemporaryDirectory(prefix="gallery-chaos-") as folder,
+                Stage(broker, Path(folder), given.broken) as stage,
+            ):
+                while own:
+                    seed = own.pop(0)
+                    kind = given.kind or faults.KINDS[seed // len(brokers) % len(faults.KINDS)]
+                    if reason := faults.missing(kind, stage):
+                        console.print(f"seed {seed}: no run of the kind {kind!r}: {reason}")
+                        continue
+                    run = real.Run(stage, kind, seed)
+                    try:
+                        outcome = run.go()
+                    except Exception as error:  # noqa: BLE001 - a run that breaks off is one that went wrong
+                        outcome = run.outcome
+                        outcome.lost.append(f"broke off: {error!r}"[:1000])
+                    clock = time.strftime("%H:%M:%S")
+                    console.print(
+                        f"{clock} {broker} {kind} {seed}: {outcome.messages} messages, "
+                        f"{outcome.seconds:.0f} s, {outcome.looks} looks; {'; '.join(outcome.faults)}",
+                        soft_wrap=True, highlight=False,
+                    )  # fmt: skip
+                    for line in outcome.ended:
+                        console.print(f"  ended by itself: {line}", soft_wrap=True, highlight=False)
+                    yield outcome
+                    if outcome.wrong:
+                        break
 
 
 def main() -> int:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    options.add_argument("--runs", type=int, default=1000)
+    options.add_argument("--real", action="store_true", help="real processes instead of steps")
+    options.add_argument("--runs", type=int, help="1000 stepped or 60 real ones unless told")
     options.add_argument("--first", type=int, default=0, metavar="SEED")
-    options.add_argument("--kind", choices=ALL, help="only this kind; else one after the other")
+    options.add_argument(
+        "--kind", choices=sorted({*STEPPED, *faults.KINDS}), help="only this one; else one after the other"
+    )
+    options.add_argument("--broker", default="tansu,kafka", help="of real runs: tansu, kafka or tansu,kafka")
+    options.add_argument("--broken", default="", help="of real runs: what is wrong with the workers")
     given = options.parse_args()
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
+    given.runs = given.runs or (60 if given.real else 1000)
     console = Console()
     outcomes: list[Outcome] = []
-    with tempfile.TemporaryDirectory() as folder:
-        client = database(Path(folder))
-        seeds = range(given.first, given.first + given.runs)
-        runs: list[Run] = []
-        for seed in track(seeds, "Stepped runs", console=console):
-            if not runs:
-                empty(client)
-            runs.append(Run(client, given.kind or ALL[seed % len(ALL)], seed))
-            runs[-1].go()
-            if len(runs) == TOGETHER or seed == seeds[-1]:
-                check_metrics(runs)
-                outcomes += tell([run.outcome for run in runs], console)
-                runs = []
-        client.close()
+    for one in (act if given.real else step)(given, console):
+        outcomes.append(one)
+        if one.wrong:
+            console.print(f"WRONG: --kind {one.kind!r} --first {one.seed} --runs 1: {one.wrong[:2]}")
     console.print(table(outcomes))
     return int(any(outcome.wrong for outcome in outcomes))
 

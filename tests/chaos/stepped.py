@@ -81,6 +81,10 @@ class Outcome:
     """Messages that were committed before they were written."""
 
     @property
+    def strikes(self) -> int:
+        return sum(self.faults.values())
+
+    @property
     def wrong(self) -> list[Any]:
         return [*self.lost, *self.double, *self.metrics, *self.projections, *self.early]
 

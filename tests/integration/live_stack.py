@@ -209,8 +209,8 @@ class Publishing:
             self.bytes(encode(event), topic_of(event.type).name, key_of(event))
         self.flush()
 
-    def flush(self) -> None:
-        assert self._producer.flush(30) == 0
+    def flush(self, seconds: float = 30) -> None:
+        assert self._producer.flush(seconds) == 0
         assert not self._failed, self._failed[:3]
 
 

@@ -1,146 +1,40 @@
-"""Processes that end at any moment: at the end every fact is there once, and every metric is exact.
+"""Workers that end between two steps: at the end every fact is there once, and every metric is exact.
 
-pytest -m kill                                        six kills, in about a minute
-GALLERY_TEST_KILLS=60 pytest -m kill -k replay -s     as many as you like, and the table of them
-GALLERY_TEST_SEED=7 ...                               other moments, other galleries
+Kills at any moment are the chaos runs' (tests/chaos).
 """
 
 from __future__ import annotations
 
-import os
-import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from random import Random
-from signal import SIGKILL, SIGTERM, Signals
-from typing import Any, Self
+from signal import SIGKILL
+from typing import Any
 
 import pytest
 from clickhouse_connect.driver.client import Client
-from clickhouse_connect.driver.exceptions import ClickHouseError
 from database import disagreements
 from in_process import Crash, Parts
 from live_stack import (
     START,
     Live,
-    Publishing,
-    committed,
     facts_of,
     names_of,
     stored_facts,
     stored_names,
-    wait_for,
     wait_until_complete,
 )
 from oracle import Oracle
 
-from deploy.processes import Identity
 from processors.refresh import look, refresh
 from producers.simulator import Simulation, events
-from schemas.errors import Unavailable
 from schemas.events import Event
 from sinks.ingest import Batch, Ingest
 
 pytestmark = [pytest.mark.stack, pytest.mark.kill]
 
-KILLS = int(os.environ.get("GALLERY_TEST_KILLS", "6"))
-SEED = int(os.environ.get("GALLERY_TEST_SEED", "1"))
-VICTIMS = ("ingest", "refresh", "clickhouse")
+SEED = 1
 WHOLE = (START - timedelta(days=60), START + timedelta(days=90))
-
-
-@dataclass(frozen=True)
-class Blow:
-    """One line of the table."""
-
-    second: float
-    victim: str
-    process: Identity
-    signal: str
-    published: int
-    facts: int | None
-
-
-class Replay:
-    """Publishes a story again and again, each event one to three times and in no order, until it ends."""
-
-    def __init__(self, publishing: Publishing, story: Sequence[Event], random: Random) -> None:
-        self._publishing, self._story, self._random = publishing, story, random
-        self._stopping = threading.Event()
-        self._raised: list[BaseException] = []
-        self._thread = threading.Thread(target=self._work)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """The whole story has been published at least once then."""
-        self._stopping.set()
-        self._thread.join()
-        if self._raised:
-            raise self._raised[0]
-
-    def _work(self) -> None:
-        try:
-            once = False
-            while not (once and self._stopping.is_set()):
-                for slice_ in self._slices():
-                    self._publishing.events(slice_)
-                    if once and self._stopping.is_set():
-                        return
-                    if not self._stopping.is_set():
-                        time.sleep(self._random.uniform(0.1, 0.6))
-                once = True
-        except BaseException as error:  # noqa: BLE001 - it is raised again in the test's thread
-            self._raised.append(error)
-
-    def _slices(self) -> Iterator[list[Event]]:
-        deliveries = [event for event in self._story for _ in range(self._random.randint(1, 3))]
-        self._random.shuffle(deliveries)
-        at = 0
-        while at < len(deliveries):
-            size = self._random.randint(50, 900)
-            yield deliveries[at : at + size]
-            at += size
-
-
-def blows(live: Live, publishing: Publishing, galleries: list[str], random: Random) -> Iterator[Blow]:
-    """Kill every part in turn, in a random order and at random moments; every fourth is asked to end.
-
-    Half of them wait until facts arrive again, or all of them would hit a stack that is starting.
-    """
-    began = time.monotonic()
-    order: list[str] = []
-    for number in range(KILLS):
-        if not order:
-            order = random.sample(VICTIMS, len(VICTIMS))
-        victim = order.pop()
-        if number % 2 == 0:
-            reached = progress(live, galleries)[0]
-            wait_for(lambda: progress(live, galleries)[0] > reached, "facts arrive again", 60)  # noqa: B023 - called at once
-        time.sleep(random.uniform(0.1, 1.5))
-        kind: Signals = SIGTERM if number % 4 == 3 else SIGKILL
-        facts = progress(live, galleries)[1]
-        process = live.strike(victim, kind)
-        yield Blow(time.monotonic() - began, victim, process, kind.name, publishing.sent, facts)
-
-
-def progress(live: Live, galleries: list[str]) -> tuple[int, int | None]:
-    """When the last row was inserted, in ms (0 if unknown), and the number of facts (None if unknown)."""
-    try:
-        client = live.client()
-        ((last, facts),) = client.query(
-            "SELECT toUnixTimestamp64Milli(max(inserted_at)), uniqExact(event_id) FROM events "
-            "WHERE gallery_id IN {galleries:Array(String)}",
-            parameters={"galleries": galleries},
-        ).result_rows
-        client.close()
-    except (ClickHouseError, Unavailable, OSError):
-        return 0, None
-    return int(last), int(facts)
 
 
 def test_a_refresh_that_starts_looks_for_what_nobody_told_it(live: Live) -> None:
@@ -153,57 +47,6 @@ def test_a_refresh_that_starts_looks_for_what_nobody_told_it(live: Live) -> None
     live.strike("refresh", SIGKILL)
     wait_until_complete(client, story)
     assert live.gallery("verify").stdout == ""
-    client.close()
-
-
-@pytest.mark.timeout(240 + 45 * KILLS)
-def test_a_replay_under_kills_is_exact(live: Live, publishing: Publishing) -> None:
-    random = Random(SEED)
-    simulation = Simulation(seed=1000 + SEED, galleries=2, attendees=40, start=START)
-    story, galleries = list(events(simulation)), list(simulation.gallery_ids)
-    before = {name: live.part(name).restarts for name in VICTIMS}
-    with Replay(publishing, story, random):
-        table = list(blows(live, publishing, galleries, random))
-    print(f"\n{len(story)} events, {publishing.sent} messages, seed {SEED}")
-    print("  second  killed      signal   published   facts then")
-    for blow in table:
-        facts = "away" if blow.facts is None else blow.facts
-        print(f"{blow.second:8.1f}  {blow.victim:<10}  {blow.signal:<7}  {blow.published:9}  {facts:>11}")
-
-    live.wait_until_works()
-    # One that was asked to end may be killed while it does.
-    struck = {name: len({blow.process for blow in table if blow.victim == name}) for name in VICTIMS}
-    assert {name: live.part(name).restarts - before[name] for name in VICTIMS} == struck, (
-        "only what was killed was started again"
-    )
-    wait_for(
-        lambda: committed(live.settings, publishing.ends) == publishing.ends, "everything is committed", 90
-    )
-    client = live.client()
-    wait_until_complete(client, story)
-    assert stored_names(client, galleries) == names_of(story)
-    assert live.gallery("verify").stdout == ""
-    oracle = Oracle(story)
-    wrong = disagreements(client, oracle, galleries, *WHOLE)
-    assert not wrong, wrong[0]
-    client.close()
-
-
-@pytest.mark.skipif("GALLERY_TEST_KILLS" not in os.environ, reason="the short form has it by chance")
-def test_a_stack_without_its_database_waits_and_loses_nothing(live: Live, publishing: Publishing) -> None:
-    """Everything is published while the database is down, and ingest is asked to end in the middle of it."""
-    simulation = Simulation(seed=2000 + SEED, attendees=15, start=START)
-    story = list(events(simulation))
-    live.strike("clickhouse", SIGKILL)
-    publishing.events(story)
-    live.strike("ingest", SIGTERM)
-    live.wait_until_works()
-    client = live.client()
-    wait_until_complete(client, story)
-    wait_for(lambda: committed(live.settings, publishing.ends) == publishing.ends, "everything is committed")
-    assert live.gallery("verify").stdout == ""
-    wrong = disagreements(client, Oracle(story), list(simulation.gallery_ids), *WHOLE)
-    assert not wrong, wrong[0]
     client.close()
 
 

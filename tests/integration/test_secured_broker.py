@@ -13,9 +13,8 @@ from clickhouse_connect.driver.client import Client
 from database import empty
 from in_process import Parts
 from live_stack import START, committed, wait_for
-from stack import Broker, ClickHouse, free_port, wait_for_port
+from stack import Broker, ClickHouse, free_port
 
-from deploy.apache_kafka import prepare, require_jars, require_java
 from deploy.brokers import PROFILES
 from deploy.settings import Settings, environment, load_settings
 from processors.refresh import behind
@@ -55,21 +54,10 @@ class Secured(Parts):
 @pytest.fixture
 def secured(needs_kafka: None, migrated: Client, tmp_path: Path) -> Iterator[Secured]:
     empty(migrated)
-    java, classpath, port = require_java(), str(require_jars(load_settings().cache) / "*"), free_port()
-    file = prepare(tmp_path, java, classpath, host="127.0.0.1", port=port, session_ms=10_000)
-    with file.open("a") as properties:
-        properties.write(SASL)
-    process = subprocess.Popen(
-        [java, "-Xmx512m", "-cp", classpath, "kafka.Kafka", str(file)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        wait_for_port(port, process, timeout=120)
-        yield Secured(Broker(PROFILES["external"], port, tmp_path), migrated)
-    finally:
-        process.kill()
-        process.wait()
+    broker = Broker(PROFILES["kafka"], free_port(), tmp_path, properties=SASL)
+    broker.start()
+    yield Secured(broker, migrated)
+    broker.kill()
 
 
 def changes_done(secured: Secured) -> dict[tuple[str, int], int]:
