@@ -60,6 +60,7 @@ class BatchConsumer:
         self._max_messages = max_messages
         self._max_wait = max_wait
         self._read: list[Message] = []  # what the next batch holds so far
+        self._gone: set[tuple[str, int]] = set()  # partitions that left since the last batch
         self.assigned = False
         self.away = False
         """No broker answers; noticed by what librdkafka reports, over when one answers again."""
@@ -83,6 +84,7 @@ class BatchConsumer:
             if self._read and not came:
                 break  # the topic is quiet: what is there should not wait
         messages, self._read = self._read, []
+        self._gone.clear()
         return messages
 
     def keep_alive(self, seconds: float) -> None:
@@ -102,13 +104,14 @@ class BatchConsumer:
         """Commit what comes behind `messages`, and wait for the answer.
 
         When the membership is lost, the messages come again, at whoever has their partitions now. So do
-        those of a partition that went to somebody else meanwhile, who may have committed more of it.
+        those of a partition that went to somebody else meanwhile, who may have committed more of it: also
+        when it is back, or the group would look as if it had not read what it has.
         """
         following: dict[tuple[str, int], int] = {}
         for message in messages:
             place = _place(message)
             following[place] = max(following.get(place, 0), _number(message.offset()) + 1)
-        own = {(part.topic, part.partition) for part in self._consumer.assignment()}
+        own = {(part.topic, part.partition) for part in self._consumer.assignment()} - self._gone
         offsets = [TopicPartition(*place, offset) for place, offset in following.items() if place in own]
         if not offsets:
             return
@@ -172,6 +175,7 @@ class BatchConsumer:
         # before messages that come before it, and a commit of it would speak for those too.
         gone = {(part.topic, part.partition) for part in partitions}
         self._read = [message for message in self._read if _place(message) not in gone]
+        self._gone |= gone
         log.info("partitions revoked", partitions=_names(partitions))
 
 

@@ -184,15 +184,24 @@ def set_offsets(stage: Stage, group: str, topics: tuple[Topic, ...], *, to_end: 
     ]
 
     def done() -> bool:
-        if stage.broker_kind == "tansu":  # it does not know that request
-            writer = Consumer(stage.settings.consumer(group))
-            try:
-                writer.commit(offsets=wanted, asynchronous=False)
-            finally:
-                writer.close()
-            return True
+        if stage.broker_kind == "tansu":  # it takes offsets of members only
+            return _commit_as_member(stage, group, wanted)
         asked = [ConsumerGroupTopicPartitions(group, wanted)]
         answer = admin.alter_consumer_group_offsets(asked, request_timeout=10)[group].result()
         return not any(place.error for place in answer.topic_partitions)
 
     wait_for(done, f"offsets of {group} are set", 40)
+
+
+def _commit_as_member(stage: Stage, group: str, wanted: list[TopicPartition]) -> bool:
+    assigned: list[TopicPartition] = []
+    writer = Consumer(stage.settings.consumer(group))
+    writer.subscribe(
+        sorted({place.topic for place in wanted}), on_assign=lambda _, places: assigned.extend(places)
+    )
+    try:
+        wait_for(lambda: writer.poll(0.1) or assigned, f"the only member of {group} has its partitions", 30)
+        writer.commit(offsets=wanted, asynchronous=False)
+    finally:
+        writer.close()
+    return True
