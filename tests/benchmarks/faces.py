@@ -213,7 +213,7 @@ def compared(sizes: list[int], model: str, limits: Limits) -> tuple[list[tuple[s
                 if isinstance(found, str):
                     died = died or found
                 else:
-                    plot.setdefault(method, []).append((faces, found["f1"], found["seconds"]))
+                    plot.setdefault(method, []).append((faces, found["f1"], found["cpu"]))
     return rows, plot
 
 
@@ -269,7 +269,7 @@ def _plot(plot: Plot, path: Path) -> None:
         quality.plot(faces, f1, "o-", label=method)
         times.plot(faces, seconds, "o-")
     quality.set(xscale="log", xlabel="faces", ylabel="BCubed F1", ylim=(0, 1.02))
-    times.set(xscale="log", yscale="log", xlabel="faces", ylabel="seconds")
+    times.set(xscale="log", yscale="log", xlabel="faces", ylabel="CPU seconds")
     quality.legend()
     figure.savefig(path)
 
