@@ -30,6 +30,17 @@ def kill_a_worker(stage: Stage, rng: Random) -> str:
     return f"{number.name} {kind}"
 
 
+def kill_one_that_waits(stage: Stage, rng: Random) -> str:
+    """ClickHouse cannot be reached, so whoever has messages in hand has not written them."""
+    worker = rng.choice(stage.of("ingest"))
+    stage.clickhouse_proxy.cut = True
+    time.sleep(rng.uniform(1, 2.5))
+    stage.end(worker, SIGKILL)
+    stage.clickhouse_proxy.cut = False
+    stage.add("ingest")
+    return "SIGKILL ingest while ClickHouse is away"
+
+
 def kill_a_server(stage: Stage, rng: Random) -> str:
     server: Broker | ClickHouse = stage.clickhouse
     if stage.broker_kind == "kafka" and rng.random() < 0.4:
@@ -139,7 +150,7 @@ def reset_offsets(stage: Stage, rng: Random) -> str:
 
 
 FAULTS: Final[Mapping[str, tuple[Fault, ...]]] = {
-    "kill": (kill_a_worker, kill_a_worker, kill_a_server),
+    "kill": (kill_a_worker, kill_one_that_waits, kill_a_server),
     "zombie": (let_a_worker_hang, let_clickhouse_hang),
     "rebalance": (add_or_remove_a_worker,),
     "network": (cut_or_slow_a_connection,),
