@@ -101,17 +101,22 @@ class DeepFaceNetwork:
 
     def __init__(self, client: Any, *, eyes: bool) -> None:
         self._client = client
-        self._chip = eye_chip if eyes else box_chip
+        self._eyes = eyes
 
     def embed(self, picture: Picture, areas: Sequence[Area]) -> Embeddings:
         """See `Network`."""
         found = []
+        cut = eye_chip if self._eyes else box_chip
         for start in range(0, len(areas), _BATCH):
-            chips = np.stack([self._chip(picture, area) for area in areas[start : start + _BATCH]])
-            scaled = (chips[:, :, :, ::-1].astype(np.float32) - 127.5) / 128  # BGR, as DeepFace trains them
-            raw = np.asarray(self._client.forward(scaled), dtype=np.float32)
+            chips = np.stack([cut(picture, area) for area in areas[start : start + _BATCH]])
+            raw = np.asarray(self._client.forward(self._scaled(chips)), dtype=np.float32)
             found.append(unit(raw.reshape(len(chips), -1)))
         return np.concatenate(found)
+
+    def _scaled(self, chips: Picture) -> Embeddings:
+        """As DeepFace's normalizations "ArcFace" and "Facenet2018" make them, of BGR."""
+        colours = chips[..., ::-1].astype(np.float32) - np.float32(127.5)
+        return colours / np.float32(128 if self._eyes else 127.5)
 
 
 def box_chip(picture: Picture, area: Area) -> Picture:

@@ -20,7 +20,7 @@ from face_worker.embedder import DeepFaceEmbedder
 from face_worker.faces import Face
 from face_worker.matcher import Match, Miss, decide
 from face_worker.models import MODELS
-from face_worker.networks import eye_chip
+from face_worker.networks import DeepFaceNetwork, box_chip, eye_chip
 from face_worker.pictures import Limits, load
 from schemas.errors import SetupError
 
@@ -199,6 +199,33 @@ def test_an_eye_chip_has_the_eyes_where_arcface_wants_them(
         rows, columns = np.nonzero(chip[:, :, channel] > 128)
         assert abs(columns.mean() - expected[0]) < 1.5
         assert abs(rows.mean() - expected[1]) < 1.5
+
+
+@pytest.mark.faces
+@pytest.mark.skipif(bool(absent), reason=f"not installed: {', '.join(absent)}")
+@pytest.mark.parametrize(("eyes", "normalization"), [(True, "ArcFace"), (False, "Facenet2018")])
+def test_networks_of_deepface_get_what_deepface_gives_them(eyes: bool, normalization: str) -> None:
+    """The same chip by DeepFace's own steps: RGB to BGR, to 0..1 at the network's size, normalized."""
+    from deepface.modules import preprocessing  # noqa: PLC0415 - slow to import, and not everywhere
+
+    side = 112 if eyes else 160
+    given: list[np.ndarray] = []
+
+    class Client:
+        def forward(self, chips: np.ndarray) -> list[list[float]]:
+            given.append(chips)
+            return [[3.0, 4.0]] * len(chips)
+
+    picture = np.random.default_rng(5).integers(0, 256, (200, 200, 3), dtype=np.uint8)
+    area = Area(40, 40, 100, 120, (120, 80), (60, 82))
+    (embedding,) = DeepFaceNetwork(Client(), eyes=eyes).embed(picture, [area])
+    assert embedding == pytest.approx([0.6, 0.8])
+    chip = (eye_chip if eyes else box_chip)(picture, area)
+    theirs = preprocessing.normalize_input(
+        preprocessing.resize_image(chip[:, :, ::-1], (side, side)), normalization=normalization
+    )
+    assert given[0].shape == theirs.shape
+    assert np.abs(given[0] - theirs).max() < 1e-5
 
 
 def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
