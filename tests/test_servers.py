@@ -15,6 +15,7 @@ from clickhouse_connect.driver.client import Client
 from packaging.requirements import Requirement
 from packaging.version import Version
 
+from deploy.chdb_sql import READER_DEFAULTS
 from deploy.cli import app
 from deploy.settings import Settings, load_settings, variable
 from sinks.clickhouse import Target
@@ -174,6 +175,8 @@ def test_clickhouse_has_a_user_that_writes_and_one_that_reads(
     profile = users.find("profiles/reader")
     assert profile is not None
     assert profile.findtext("readonly") == "1"
+    for name, value in READER_DEFAULTS.items():  # the embedded server's reader
+        assert profile.findtext(name) == value, name
     assert profile.find("constraints/max_execution_time/changeable_in_readonly") is not None
     assert users.findtext("users/reader/profile") == "reader"
     grants = [query.text or "" for query in users.findall("users/reader/grants/query")]

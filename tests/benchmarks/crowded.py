@@ -142,7 +142,7 @@ def _batch(base: str, shape: Shape, columns: str) -> str:
 
 
 def _attendees(base: str, shape: Shape) -> str:
-    return f"""INSERT INTO attendees SELECT {_gallery(shape)},
+    return f"""INSERT INTO attendees (gallery_id, visitor_id, latest) SELECT {_gallery(shape)},
         {_named("visitor_id") if shape.shape == "one" else "visitor_id"}, latest
         FROM (SELECT *, arrayJoin({{copies:Array(UInt32)}}) AS copy FROM {base}.attendees FINAL)"""
 
