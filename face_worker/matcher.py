@@ -27,7 +27,7 @@ class Thresholds:
     @classmethod
     def for_unit_length(cls) -> "Thresholds":
         """For FaceNet and its like, whose embeddings have length 1."""
-        return cls(match=0.75, offer=0.88, margin=0.08)
+        return cls(match=0.82, offer=0.90, margin=0.08)
 
 
 @dataclass(frozen=True, slots=True)

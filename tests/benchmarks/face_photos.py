@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import tempfile
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from face_worker.embedder import DeepFaceEmbedder
-from face_worker.faces import Face
+from face_worker.faces import Box, Face
+from face_worker.matcher import Match, Thresholds, decide
 from face_worker.pictures import Limits, load
 
 MODELS = ("facenet", "dlib")
@@ -100,3 +102,33 @@ def _crowd(found: Found, names: Names) -> Crowd:
         [float(face.height) for _, _, face in faces],
         [face.confidence for _, _, face in faces],
     )
+
+
+def selfies(made: Crowd, thresholds: Thresholds) -> list[tuple[float, float, float]]:
+    """By threshold: share of selfies with a wrong match, and of guests' that match nobody.
+
+    Every face is a selfie twice: of a guest, among the other faces of that person and of all others; and of a
+    stranger, whose own faces are not there. People with one face are strangers only.
+    """
+    names, rows = np.unique(made.people, return_inverse=True)
+    limits = np.linspace(0.7, 1.3, 13) * thresholds.match
+    wrong, missed, asked, guests = np.zeros(len(limits)), np.zeros(len(limits)), 0, 0
+    for selfie, person in enumerate(rows):
+        face = Face(Box(0, 0, 999, 999), 1.0, made.embeddings[selfie])
+        others = {
+            name: made.embeddings[(rows == at) & (np.arange(len(rows)) != selfie)]
+            for at, name in enumerate(names)
+        }
+        own = names[person]
+        for guest in (True, False):
+            groups = {str(n): f.mean(axis=0) for n, f in others.items() if len(f) and (guest or n != own)}
+            if guest and str(own) not in groups:
+                continue
+            asked, guests = asked + 1, guests + guest
+            for at, limit in enumerate(limits):
+                sure = replace(thresholds, match=limit, offer=max(limit, thresholds.offer))
+                found = decide([face], list(groups), np.stack(list(groups.values())), thresholds=sure)
+                right = guest and isinstance(found, Match) and found.group_id == str(own)
+                wrong[at] += isinstance(found, Match) and not right
+                missed[at] += guest and not right
+    return list(zip(limits.tolist(), (wrong / asked).tolist(), (missed / guests).tolist(), strict=True))

@@ -171,11 +171,13 @@ def main() -> None:
     limits = Limits(arguments.limit, arguments.memory)
     text = [f"Model: {arguments.model}. Load of the machine at the start: {os.getloadavg()[0]:.1f}.", ""]
     if arguments.photos and arguments.photos.is_dir():
-        from face_photos import labelled  # noqa: PLC0415 - only photos need TensorFlow
+        from face_photos import labelled, selfies  # noqa: PLC0415 - only photos need TensorFlow
 
         real = labelled(arguments.photos)
         for model, parts in real.items():
             text += [f"Real photos, {model}:", "", on_photos(parts, model), ""]
+            found = selfies(parts["all"], MODELS[model].thresholds)  # type: ignore[index]
+            text += [f"Selfies against these {len(parts['all'].people)} faces:", "", _tradeoff(found), ""]
     elif arguments.photos:
         print(f"{arguments.photos} is not there: no real photos in this run", file=sys.stderr)
     plot: Plot = {}
@@ -236,8 +238,12 @@ def more(faces: int, model: str) -> list[str]:
     text = [f"A fifth of {faces} faces comes later:"]
     text.extend(f"- {name}: {value:.4f}" for name, value in incremental(faces, model).items())
     text += ["", f"Selfies against {faces} faces, by the greatest distance of a match:", ""]
-    tradeoff = [(f"{a:.3f}", f"{b:.2%}", f"{c:.2%}") for a, b, c in strangers(faces, model)]
-    return [*text, _markdown(("match at", "false matches", "guests missed"), tradeoff)]
+    return [*text, _tradeoff(strangers(faces, model))]
+
+
+def _tradeoff(found: list[tuple[float, float, float]]) -> str:
+    rows = [(f"{limit:.3f}", f"{false:.2%}", f"{missed:.2%}") for limit, false, missed in found]
+    return _markdown(("match at", "false matches", "guests missed"), rows)
 
 
 def _row(method: str, faces: int, found: dict[str, Any] | str) -> tuple[str, ...]:
