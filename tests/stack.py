@@ -7,18 +7,24 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from clickhouse_connect.driver.client import Client
+from confluent_kafka import Producer
 
 from deploy import apache_kafka
 from deploy.brokers import BrokerProfile, tansu_command
-from deploy.settings import load_settings
+from deploy.settings import Settings, load_settings
 from schemas.errors import SetupError
+from schemas.topics import EVENTS
 from sinks.clickhouse import Target, connect
+from sinks.consumer import BatchConsumer
+from sinks.ingest import Ingest, Limits
 
 
 def free_port() -> int:
@@ -170,3 +176,20 @@ class ClickHouse:
 
     def client(self, database: str = "default", *, reader: bool = False) -> Client:
         return connect(self.target(database, reader=reader))
+
+
+@contextmanager
+def ingesting(settings: Settings, client: Client) -> Iterator[None]:
+    """Ingest of the events' topic in a thread of its own."""
+    stopping = threading.Event()
+    consumer = BatchConsumer(
+        settings.consumer("gallery-ingest"), [EVENTS.name], max_messages=1000, max_wait=0.2
+    )
+    ingest = Ingest(consumer, Producer(settings.producer()), client, limits=Limits(), stopping=stopping)
+    thread = threading.Thread(target=ingest.run)
+    thread.start()
+    try:
+        yield
+    finally:
+        stopping.set()
+        thread.join()

@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
@@ -18,19 +17,15 @@ from typing import Any
 
 import pytest
 from clickhouse_connect.driver.client import Client
-from confluent_kafka import Producer
 from pydantic import SecretStr
-from stack import Broker, ClickHouse, free_port
+from stack import Broker, ClickHouse, free_port, ingesting
 
 from deploy.settings import Settings, environment
 from deploy.topics import ensure_topics
 from face_worker.models import MODELS
 from producers import Publisher
 from schemas.events import PhotoUploaded, SelfieTaken
-from schemas.topics import EVENTS
 from sinks import migrate
-from sinks.consumer import BatchConsumer
-from sinks.ingest import Ingest, Limits
 
 ROOT = Path(__file__).parents[1]
 PHOTOS = Path(os.environ.get("GALLERY_TEST_PHOTOS") or ROOT.parent / "shared" / "photos")
@@ -53,22 +48,6 @@ SELECT type, visitor_id, selfie_id, group_id, reason, score, photos FROM events 
 WHERE type LIKE 'match.%'
 """
 LEFT_OUT = "penny"  # one of her portraits is her selfie first, and a photo afterwards
-
-
-@contextmanager
-def ingesting(settings: Settings, client: Client) -> Iterator[None]:
-    stopping = threading.Event()
-    consumer = BatchConsumer(
-        settings.consumer("gallery-ingest"), [EVENTS.name], max_messages=1000, max_wait=0.2
-    )
-    ingest = Ingest(consumer, Producer(settings.producer()), client, limits=Limits(), stopping=stopping)
-    thread = threading.Thread(target=ingest.run)
-    thread.start()
-    try:
-        yield
-    finally:
-        stopping.set()
-        thread.join()
 
 
 @contextmanager

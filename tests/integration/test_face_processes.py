@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import threading
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 from signal import SIGCONT, SIGKILL, SIGSTOP, SIGTERM
@@ -15,12 +12,11 @@ from typing import Any
 
 import pytest
 from clickhouse_connect.driver.client import Client
-from confluent_kafka import Producer
 from face_stage import photo, raw, selfie
 from live_stack import wait_for
 from pydantic import SecretStr
 from squares import COLOURS, draw
-from stack import Broker, ClickHouse
+from stack import Broker, ClickHouse, ingesting
 
 from deploy.settings import Settings, environment
 from deploy.topics import ensure_topics
@@ -28,10 +24,7 @@ from processors.rebuild import galleries_with_facts, verify
 from processors.refresh import look
 from producers import Publisher
 from schemas.events import PhotoDeleted
-from schemas.topics import EVENTS
 from sinks import migrate
-from sinks.consumer import BatchConsumer
-from sinks.ingest import Ingest, Limits
 
 pytestmark = [pytest.mark.stack, pytest.mark.kill]
 ROOT = Path(__file__).parents[2]
@@ -68,22 +61,6 @@ class Worker:
         self.process.send_signal(SIGCONT)
         self.process.kill()
         self.process.wait()
-
-
-@contextmanager
-def ingesting(settings: Settings, client: Client) -> Iterator[None]:
-    stopping = threading.Event()
-    consumer = BatchConsumer(
-        settings.consumer("gallery-ingest"), [EVENTS.name], max_messages=1000, max_wait=0.2
-    )
-    ingest = Ingest(consumer, Producer(settings.producer()), client, limits=Limits(), stopping=stopping)
-    thread = threading.Thread(target=ingest.run)
-    thread.start()
-    try:
-        yield
-    finally:
-        stopping.set()
-        thread.join()
 
 
 def test_two_processes_on_one_gallery_one_killed_one_stopped(
