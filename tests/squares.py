@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,26 @@ class Squares:
             mean = picture[rows, columns].reshape(-1, 3).mean(axis=0)
             found.append(face(mean / 255 * 2, box))
         return sorted(found, key=lambda one: (-one.height, one.box))
+
+
+def groups_of_people(
+    people: Mapping[str, Sequence[str]], shown: Mapping[str, Iterable[str]]
+) -> dict[str, str]:
+    """Person → their group, when everybody is one group, and in exactly the photos that show them.
+
+    `people` is photo → who is drawn in it, `shown` photo → the groups that were found in it.
+    """
+    groups: defaultdict[str, list[frozenset[str]]] = defaultdict(list)
+    for photo, faces in people.items():
+        found = frozenset(shown.get(photo, ()))
+        assert len(found) == len(faces), f"{photo} shows {faces}, found {sorted(found)}"
+        for person in faces:
+            groups[person].append(found)
+    common = {person: frozenset.intersection(*sets) for person, sets in groups.items()}
+    assert {len(found) for found in common.values()} == {1}, f"not one group each: {common}"
+    result = {person: next(iter(found)) for person, found in common.items()}
+    assert len(set(result.values())) == len(result), f"two people are one group: {result}"
+    return result
 
 
 def face(embedding: Sequence[float], box: Box = BOX) -> Face:

@@ -12,6 +12,9 @@ from unittest.mock import patch
 from uuid import UUID
 
 from deploy import workers
+from face_worker.journal import Step
+from face_worker.storage import FaceStore
+from face_worker.worker import FaceWorker, Portion
 from processors.app import Refresher
 from processors.refresh import METRICS, Projection
 from sinks import ingest
@@ -20,6 +23,8 @@ from sinks.ingest import Ingest, read, write
 
 if TYPE_CHECKING:
     from stepped import Run
+
+claim = FaceStore.claim
 
 
 class CommitsFirst(Ingest):
@@ -93,10 +98,25 @@ def no_look(_: Refresher) -> None:
     """Nobody looks."""
 
 
+def claim_always(store: FaceStore, step: Step) -> UUID:
+    """Every face worker takes its own step for the one that counts."""
+    claim(store, step)
+    return step.writer
+
+
 def break_process(wrong: str) -> None:
     """Make this worker process wrong, for real runs: the same mistakes, for as long as it lives."""
     if wrong == "commit before write":
         workers.Ingest = CommitsFirst  # type: ignore[misc]
+        take = FaceWorker.take
+
+        def commit_first(worker: FaceWorker, portion: Portion) -> None:
+            worker.consumer.commit(portion.messages)
+            take(worker, portion)
+
+        FaceWorker.take = commit_first  # type: ignore[method-assign]
+    elif wrong == "faces told by everyone":
+        FaceStore.claim = claim_always  # type: ignore[method-assign]
     elif wrong == "no dedup":
         insert, rng = ingest.insert_lines, random.Random()
 

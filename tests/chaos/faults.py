@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from random import Random
 from signal import SIGCONT, SIGKILL, SIGSTOP, SIGTERM
-from typing import Final, Literal
+from typing import Final
 
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
@@ -14,14 +14,14 @@ from live_stack import wait_for
 from stack import Broker, ClickHouse
 from stage import FAKETIME, Kind, Stage
 
-from schemas.topics import ATTENDEES, CHANGES, EVENTS, INGEST_GROUP, REFRESH_GROUP, Topic
+from schemas.topics import ATTENDEES, CHANGES, EVENTS, FACES_GROUP, INGEST_GROUP, REFRESH_GROUP, Topic
 
 Fault = Callable[[Stage, Random], str]
 """Does it, and says what it did."""
 
 
 def kill_a_worker(stage: Stage, rng: Random) -> str:
-    kind = one_kind(rng)
+    kind = one_kind(stage, rng)
     worker = rng.choice(stage.of(kind))
     number = rng.choice((SIGKILL, SIGKILL, SIGTERM))
     stage.end(worker, number)
@@ -32,13 +32,14 @@ def kill_a_worker(stage: Stage, rng: Random) -> str:
 
 def kill_one_that_waits(stage: Stage, rng: Random) -> str:
     """ClickHouse cannot be reached, so whoever has messages in hand has not written them."""
-    worker = rng.choice(stage.of("ingest"))
+    kind: Kind = "faces" if stage.of("faces") and rng.random() < 0.5 else "ingest"
+    worker = rng.choice(stage.of(kind))
     stage.clickhouse_proxy.cut = True
     time.sleep(rng.uniform(1, 2.5))
     stage.end(worker, SIGKILL)
     stage.clickhouse_proxy.cut = False
-    stage.add("ingest")
-    return "SIGKILL ingest while ClickHouse is away"
+    stage.add(kind)
+    return f"SIGKILL {kind} while ClickHouse is away"
 
 
 def kill_a_server(stage: Stage, rng: Random) -> str:
@@ -53,7 +54,7 @@ def kill_a_server(stage: Stage, rng: Random) -> str:
 
 def let_a_worker_hang(stage: Stage, rng: Random) -> str:
     """Longer than its session: the others take over, then it goes on with what it has in hand."""
-    kind = one_kind(rng)
+    kind = one_kind(stage, rng)
     worker = rng.choice(stage.of(kind))
     if len(stage.of(kind)) == 1:
         stage.add(kind)
@@ -74,7 +75,7 @@ def let_clickhouse_hang(stage: Stage, rng: Random) -> str:
 
 
 def add_or_remove_a_worker(stage: Stage, rng: Random) -> str:
-    kind = one_kind(rng)
+    kind = one_kind(stage, rng)
     own = stage.of(kind)
     if len(own) > 1 and (rng.random() < 0.5 or len(own) > 3):
         stage.end(rng.choice(own), rng.choice((SIGKILL, SIGTERM)))
@@ -134,18 +135,19 @@ def move_the_clock(stage: Stage, rng: Random) -> str:
 
 
 def reset_offsets(stage: Stage, rng: Random) -> str:
-    """Back to the start of every partition, for ingest, refresh, or both."""
-    for kind, group, topics in (
+    """Back to the start of every partition, for some or all groups."""
+    groups: tuple[tuple[Kind, str, tuple[Topic, ...]], ...] = (
         ("ingest", INGEST_GROUP, (EVENTS, ATTENDEES)),
         ("refresh", REFRESH_GROUP, (CHANGES,)),
-    ):
-        if rng.random() < 0.7:
-            number = len(stage.of(kind))  # type: ignore[arg-type]
-            for worker in stage.of(kind):  # type: ignore[arg-type]
+        ("faces", FACES_GROUP, (EVENTS,)),
+    )
+    for kind, group, topics in groups:
+        if (number := len(stage.of(kind))) and rng.random() < 0.7:
+            for worker in stage.of(kind):
                 stage.end(worker, SIGTERM)
             set_offsets(stage, group, topics, to_end=False)
             for _ in range(number):
-                stage.add(kind)  # type: ignore[arg-type]
+                stage.add(kind)
     return "offsets reset"
 
 
@@ -158,15 +160,26 @@ FAULTS: Final[Mapping[str, tuple[Fault, ...]]] = {
     "clock": (move_the_clock,),
     "changes lost": (lose_changes,),
     "offsets reset": (reset_offsets,),
+    "face workers": (
+        kill_a_worker,
+        kill_one_that_waits,
+        let_a_worker_hang,
+        add_or_remove_a_worker,
+        cut_or_slow_a_connection,
+    ),
 }
 """Kind of run → its faults. Runs of the kind `mixed` have them all."""
 
 MIXED: Final = "mixed"
+WITH_FACES: Final = ("face workers", MIXED)
+"""Kinds of runs that have photos on disk and face workers."""
 KINDS: Final = (*FAULTS, MIXED)
 
 
 def of_kind(kind: str) -> tuple[Fault, ...]:
-    return FAULTS[kind] if kind != MIXED else tuple(fault for faults in FAULTS.values() for fault in faults)
+    if kind != MIXED:
+        return FAULTS[kind]
+    return tuple(dict.fromkeys(fault for faults in FAULTS.values() for fault in faults))
 
 
 def missing(kind: str, stage: Stage) -> str:
@@ -178,8 +191,11 @@ def missing(kind: str, stage: Stage) -> str:
     return ""
 
 
-def one_kind(rng: Random) -> Kind:
-    kinds: tuple[Literal["ingest", "refresh"], ...] = ("ingest", "ingest", "refresh")
+def one_kind(stage: Stage, rng: Random) -> Kind:
+    """Of the workers that there are; where face workers are among them, every other time one of these."""
+    if stage.of("faces") and rng.random() < 0.5:
+        return "faces"
+    kinds: tuple[Kind, ...] = ("ingest", "ingest", "refresh")
     return rng.choice(kinds)
 
 

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any, Final
+from uuid import UUID
 
+from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 from confluent_kafka import KafkaException
 from database import disagreements
-from faults import of_kind
+from faults import WITH_FACES, of_kind
 from live_stack import (
     START,
     Place,
@@ -31,6 +33,8 @@ from live_stack import (
     wait_for,
 )
 from oracle import Oracle
+from outcome import Outcome
+from pictures import Pictures
 from stage import Stage
 
 from processors.rebuild import verify
@@ -38,7 +42,16 @@ from processors.refresh import behind
 from producers.simulator import Simulation, events
 from schemas.errors import Unavailable
 from schemas.events import ATTENDEE_TYPES, Event
-from schemas.topics import ATTENDEES, CHANGES, EVENTS, INGEST_GROUP, REFRESH_GROUP, key_of, topic_of
+from schemas.topics import (
+    ATTENDEES,
+    CHANGES,
+    EVENTS,
+    FACES_GROUP,
+    INGEST_GROUP,
+    REFRESH_GROUP,
+    key_of,
+    topic_of,
+)
 from schemas.wire import encode
 from sinks.measurements import LagProbe
 
@@ -49,35 +62,17 @@ ALWAYS: Final = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 @dataclass
-class Outcome:
-    """What a run did and what was wrong in the end: nothing, if all lists are empty."""
+class Real(Outcome):
+    """Of a run of real processes. `others` has partitions of which a group has not committed everything in
+    the end, and what is wrong with faces.
+    """
 
-    kind: str
-    seed: int
-    broker: str
-    events: int = 0
-    messages: int = 0
+    broker: str = ""
     looks: int = 0
     """How often commits were compared with what was written."""
     seconds: float = 0.0
     faults: list[str] = field(default_factory=list)
     ended: list[str] = field(default_factory=list)
-    lost: list[Any] = field(default_factory=list)
-    double: list[Any] = field(default_factory=list)
-    early: list[Any] = field(default_factory=list)
-    """Messages that were committed before they were written."""
-    metrics: list[str] = field(default_factory=list)
-    projections: list[Any] = field(default_factory=list)
-    groups: list[Any] = field(default_factory=list)
-    """Partitions of which a group has not committed everything in the end."""
-
-    @property
-    def strikes(self) -> int:
-        return len(self.faults)
-
-    @property
-    def wrong(self) -> list[Any]:
-        return [*self.lost, *self.double, *self.early, *self.metrics, *self.projections, *self.groups]
 
 
 class Run:
@@ -91,17 +86,24 @@ class Run:
             event.model_copy(update={"gallery_id": f"{event.gallery_id}-{kind.replace(' ', '-')}"})
             for event in events(simulation)
         ]
+        self.pictures: Pictures | None = None
+        if kind in WITH_FACES:
+            name = f"pictures-{kind.replace(' ', '-')}-{seed}"
+            self.pictures = Pictures(stage.folder / name, name, self.rng)
+            self.story += self.pictures.story
         self.galleries = sorted({event.gallery_id for event in self.story})
-        self.outcome = Outcome(kind, seed, stage.broker_kind, events=len(self.story))
+        self.outcome = Real(kind, seed, events=len(self.story), broker=stage.broker_kind)
         self.publishing = [Publishing(stage.settings.producer()) for _ in range(PUBLISHERS)]
         self.junk = [f"no event {kind} {seed} {number}".encode() for number in range(3)]
         self.sent: list[list[tuple[str, list[tuple[str, int, int]]]]] = [[] for _ in range(PUBLISHERS)]
         self.early: set[tuple[str, int, int, str]] = set()
         self.raised: list[BaseException] = []
 
-    def go(self) -> Outcome:
+    def go(self) -> Real:
         began = time.monotonic()
         ended = len(self.stage.ended)
+        self.stage.crew["faces"] = 2 if self.pictures else 0
+        self.stage.restore()
         over = threading.Event()
         publishers = [self._publisher(number, share) for number, share in enumerate(self._shares())]
         watcher = threading.Thread(target=_noting(lambda: self._watch(over), self.raised))
@@ -111,6 +113,7 @@ class Run:
         while any(thread.is_alive() for thread in publishers) or not self.outcome.faults:
             time.sleep(self.rng.uniform(0.3, 2.5))
             self.outcome.faults.append(self.rng.choice(faults)(self.stage, self.rng))
+            self.outcome.strikes += 1
         self.stage.restore()
         for thread in publishers:
             thread.join()
@@ -164,16 +167,30 @@ class Run:
                     "SELECT DISTINCT toString(event_id) FROM events WHERE gallery_id IN {own:Array(String)}",
                     parameters={"own": self.galleries},
                 ).result_rows
+                self._compare_commits(offsets, {row[0] for row in rows})
+                if self.pictures:
+                    offsets = committed(self.stage.settings, self.ends, FACES_GROUP)
+                    answered = self.pictures.answers(client)
+                    self._compare_commits(
+                        offsets, answered, {str(e.event_id) for e in self.pictures.triggers}
+                    )
             except (ClickHouseError, KafkaException, Unavailable, OSError):
                 continue
             self.outcome.looks += 1
-            written = {row[0] for row in rows}
-            for share in self.sent:
-                for event_id, places in list(share):
-                    for topic, partition, offset in places:
-                        if offset < offsets.get((topic, partition), -1) and event_id not in written:
-                            self.early.add((topic, partition, offset, event_id))
         client.close()
+
+    def _compare_commits(
+        self, offsets: Mapping[Place, int], written: Collection[str], of: Collection[str] | None = None
+    ) -> None:
+        """Note what is committed and not written; `of` limits it to some events."""
+        for event_id, places in [one for share in self.sent for one in list(share)]:
+            for topic, partition, offset in places:
+                if (
+                    offset < offsets.get((topic, partition), -1)
+                    and event_id not in written
+                    and (of is None or event_id in of)
+                ):
+                    self.early.add((topic, partition, offset, event_id))
 
     @property
     def ends(self) -> dict[Place, int]:
@@ -190,6 +207,7 @@ class Run:
         for what in (
             lambda: len(stored_facts(client, self.galleries)) >= len(facts),
             lambda: stored_names(client, self.galleries) == names,
+            lambda: not self.pictures or self.pictures.done(client, self._from_face_workers(client)),
             lambda: not self._uncommitted(),
             lambda: not behind(client, ALWAYS),
         ):
@@ -197,20 +215,29 @@ class Run:
                 wait_for(what, "it is done", SETTLES)
         client.close()
 
+    def _from_face_workers(self, client: Client) -> list[UUID]:
+        sql = "SELECT DISTINCT event_id FROM events WHERE producer = 'face-worker'"
+        return [row[0] for row in client.query(sql).result_rows]
+
     def _uncommitted(self) -> list[Any]:
         """Partitions of which a group has more to read. The embedded broker does not tell where they end."""
-        done = committed(self.stage.settings, self.ends)
-        left = [(place, done[place], end) for place, end in self.ends.items() if done[place] < end]
+        groups = {INGEST_GROUP: (EVENTS.name, ATTENDEES.name), REFRESH_GROUP: (CHANGES.name,)}
+        if self.pictures:
+            groups[FACES_GROUP] = (EVENTS.name,)
+        left: list[Any] = []
+        for group in groups.keys() - {REFRESH_GROUP}:
+            ends = {place: end for place, end in self.ends.items() if place[0] in groups[group]}
+            done = committed(self.stage.settings, ends, group)
+            left += [(group, place, done[place], end) for place, end in ends.items() if done[place] < end]
         if self.stage.settings.profile.exact_end_offsets:
-            probe = LagProbe(
-                self.stage.settings.admin(),
-                {INGEST_GROUP: (EVENTS.name, ATTENDEES.name), REFRESH_GROUP: (CHANGES.name,)},
-            )
-            left += [lag for lag in probe.lags() if lag.lag]
+            left += [lag for lag in LagProbe(self.stage.settings.admin(), groups).lags() if lag.lag]
         return left
 
     def _compare(self) -> None:
         outcome, client = self.outcome, self.stage.client()
+        if self.pictures:
+            outcome.others += self.pictures.wrong(client)
+            self.story += self.pictures.told(client)
         facts, stored = facts_of(self.story), stored_facts(client, self.galleries)
         outcome.lost += facts - set(stored)
         outcome.double += set(stored) - facts
@@ -223,7 +250,7 @@ class Run:
             for (raw,) in client.query("SELECT DISTINCT raw FROM dead_letters FINAL").result_rows
         ]
         outcome.lost += [raw for raw in self.junk if raw not in letters]
-        outcome.groups = self._uncommitted()
+        outcome.others += self._uncommitted()
         outcome.projections = [one for gallery in self.galleries for one in verify(client, gallery)]
         times = sorted(event.occurred_at for event in self.story)
         whole = (times[0] - timedelta(days=1), times[-1] + timedelta(days=1))

@@ -1,6 +1,7 @@
 """Chaos runs by hand: `make chaos`, or `python tests/chaos/run.py --runs 1000`, `... --real --runs 60`.
 
-Prints a line for each kind of fault: runs, faults, events, and what was lost, double or off. A run that went
+Prints a line for each kind of fault: runs, faults, events, and what was lost, double, committed too early or
+off: metrics, rows of projections, and other things (commits that are missing, faces). A run that went
 wrong is named with its kind and seed; `--kind KIND --first SEED --runs 1` is the same run again (with
 `--real` also `--broker`): stepped ones to the letter, real ones as nearly as processes can.
 """
@@ -22,6 +23,7 @@ import real
 import stepped
 import structlog
 from database import empty
+from outcome import Outcome
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import track
@@ -33,11 +35,9 @@ STEPPED = (*stepped.KINDS, stepped.MIXED)
 TOGETHER = 8
 """Stepped runs that share a database, each with galleries of its own."""
 
-Outcome = stepped.Outcome | real.Outcome
-
 
 def table(outcomes: Sequence[Outcome]) -> Table:
-    shown = Table(box=SIMPLE_HEAD)
+    shown = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     shown.add_column("fault", no_wrap=True)
     for name in (
         "runs",
@@ -47,10 +47,11 @@ def table(outcomes: Sequence[Outcome]) -> Table:
         "lost",
         "double",
         "early",
-        "metrics off",
-        "rows off",
+        "metrics",
+        "rows",
+        "other",
     ):
-        shown.add_column(name, justify="right")
+        shown.add_column(name, justify="right", no_wrap=True)
     for kind in dict.fromkeys(one.kind for one in outcomes):
         own = [outcome for outcome in outcomes if outcome.kind == kind]
         figures = (
@@ -60,7 +61,7 @@ def table(outcomes: Sequence[Outcome]) -> Table:
             sum(one.messages for one in own),
             *(
                 sum(len(getattr(one, what)) for one in own)
-                for what in ("lost", "double", "early", "metrics", "projections")
+                for what in ("lost", "double", "early", "metrics", "projections", "others")
             ),
         )
         shown.add_row(kind, *(f"{figure:,}" for figure in figures))
@@ -136,7 +137,7 @@ def main() -> int:
     options.add_argument("--broken", default="", help="of real runs: what is wrong with the workers")
     given = options.parse_args()
     given.runs = given.runs or (60 if given.real else 1000)
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 100)
     outcomes: list[Outcome] = []
     for one in (act if given.real else step)(given, console):
         outcomes.append(one)

@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -30,12 +31,12 @@ DATABASE: Final = "chaos"
 DISK_MEGABYTES: Final = 400
 FAKETIME: Final = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
 WORKER: Final = Path(__file__).with_name("worker.py")
-Kind = Literal["ingest", "refresh"]
+Kind = Literal["ingest", "refresh", "faces"]
 
 
 @dataclass(eq=False)
 class Worker:
-    """One process of `gallery ingest` or `gallery refresh`."""
+    """One process of `gallery ingest`, `gallery refresh` or `gallery faces run`."""
 
     name: str
     kind: Kind
@@ -62,6 +63,8 @@ class Stage:
     workers: list[Worker] = field(default_factory=list)
     ended: list[str] = field(default_factory=list)
     """Workers that ended by themselves, with the last line of their log."""
+    crew: dict[Kind, int] = field(default_factory=lambda: {"ingest": 2, "refresh": 1, "faces": 0})
+    """How many workers there are when everything is well."""
 
     def __enter__(self) -> Self:
         self.small_disks = [self.folder / "clickhouse", self.folder / "broker"] if can_mount() else []
@@ -87,11 +90,10 @@ class Stage:
         require(ensure_topics(self.settings.admin(), self.settings.profile, timeout=60))
         self.clickhouse.client().command(f"CREATE DATABASE {DATABASE}")
         list(migrate.apply(self.client(), migrate.migrations()))
-        self._numbers = {"ingest": 0, "refresh": 0}
+        self._numbers: Counter[str] = Counter()
         self._closing = threading.Event()
         self._lock = threading.Lock()
-        for kind in ("ingest", "ingest", "refresh"):
-            self.add(kind)
+        self.restore()
         self._keeper = threading.Thread(target=self._keep)
         self._keeper.start()
         return self
@@ -122,6 +124,7 @@ class Stage:
             ingest_batch=300,
             ingest_wait=0.3,
             refresh_look_every=3.0,
+            faces_look_every=3.0,
         )
 
     def client(self) -> Client:
@@ -138,7 +141,7 @@ class Stage:
         )
         self.clickhouse.start()
 
-    def add(self, kind: Literal["ingest", "refresh"]) -> Worker:
+    def add(self, kind: Kind) -> Worker:
         with self._lock:
             self._numbers[kind] += 1
             name = f"{kind}-{self._numbers[kind]}"
@@ -191,12 +194,12 @@ class Stage:
         for server in (self.broker, self.clickhouse):
             if server.process is None or server.process.poll() is not None:
                 server.start()
-        for kind, number in (("ingest", 2), ("refresh", 1)):
-            own = self.of(kind)  # type: ignore[arg-type]
+        for kind, number in self.crew.items():
+            own = self.of(kind)
             for worker in own[number:]:
                 self.end(worker)
             for _ in range(number - len(own)):
-                self.add(kind)  # type: ignore[arg-type]
+                self.add(kind)
 
     def log(self, name: str) -> Path:
         return self.folder / f"{name}.log"

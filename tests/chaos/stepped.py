@@ -23,8 +23,9 @@ from boundaries import Impatient, Stepping, virtual
 from clickhouse_connect.driver.client import Client
 from confluent_kafka import KafkaException, TopicPartition
 from database import disagreements, empty, prepare
-from kafka_model import Consumer, Kafka, Place, Producer, Record
+from kafka_model import Consumer, Kafka, Place, Producer
 from oracle import Oracle
+from outcome import Outcome
 from scheduler import Worker
 from stories import story
 
@@ -64,29 +65,11 @@ def database(folder: Path) -> Client:
 
 
 @dataclass
-class Outcome:
-    """What a run did and what was wrong in the end: nothing, if all lists are empty."""
+class Stepped(Outcome):
+    """Of a stepped run."""
 
-    kind: str
-    seed: int
-    events: int = 0
-    messages: int = 0
     steps: int = 0
     faults: dict[str, int] = field(default_factory=dict)
-    lost: list[Any] = field(default_factory=list)
-    double: list[Any] = field(default_factory=list)
-    metrics: list[str] = field(default_factory=list)
-    projections: list[Any] = field(default_factory=list)
-    early: list[Record] = field(default_factory=list)
-    """Messages that were committed before they were written."""
-
-    @property
-    def strikes(self) -> int:
-        return sum(self.faults.values())
-
-    @property
-    def wrong(self) -> list[Any]:
-        return [*self.lost, *self.double, *self.metrics, *self.projections, *self.early]
 
 
 @dataclass
@@ -102,7 +85,7 @@ class Run:
         self.rng = random.Random(f"{self.kind} {self.seed}")
         self.kafka = Kafka({topic.name: topic.partitions for topic in TOPICS}, int(NOW.timestamp() * 1000))
         self.story = story(self.seed)
-        self.outcome = Outcome(self.kind, self.seed, events=len(self.story))
+        self.outcome = Stepped(self.kind, self.seed, events=len(self.story))
         self.workers: list[Worker] = []
         self.members: dict[Worker, Consumer] = {}
         self.silent: list[tuple[int, Consumer]] = []  # dead members, and when the group notices
@@ -119,9 +102,10 @@ class Run:
         if not self.faulty or self.rng.random() >= self.chances[kind] * times:
             return False
         self.outcome.faults[kind] = self.outcome.faults.get(kind, 0) + 1
+        self.outcome.strikes += 1
         return True
 
-    def go(self) -> Outcome:
+    def go(self) -> Stepped:
         """All of it but the metrics, which `check_metrics` checks for several runs at once."""
         with virtual(self):
             self._trouble()
@@ -329,7 +313,7 @@ class Run:
         self.outcome.projections = [one for name in galleries for one in verify(self.client, name)]
 
 
-def alone(run: Run) -> Outcome:
+def alone(run: Run) -> Stepped:
     """One run, in an empty database, with everything checked."""
     empty(run.client)
     outcome = run.go()
