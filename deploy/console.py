@@ -30,7 +30,7 @@ def settings(**overrides: Any) -> Settings:
 
     Sets up the logs as well. `overrides` that are None are not given. Raises SetupError.
     """
-    from deploy.local import connected  # noqa: PLC0415 - `gallery --help` does without
+    from deploy.connection import connected  # noqa: PLC0415 - `gallery --help` does without
     from deploy.logs import configure_logs  # noqa: PLC0415
     from deploy.settings import load_settings  # noqa: PLC0415
 

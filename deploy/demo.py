@@ -23,6 +23,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table as Grid
 
 from deploy import local
+from deploy.connection import connected
 from deploy.report import show
 from deploy.settings import Settings
 from deploy.viewer_page import whereabouts
@@ -80,7 +81,7 @@ def run(settings: Settings, plan: Plan, console: Console) -> None:
     console.print("Starting broker, ClickHouse engine, workers and viewer ...")
     local.up(settings, workers, local.telling(console.print))
     try:
-        _show(local.connected(settings), plan, pictures, console)
+        _show(connected(settings), plan, pictures, console)
     except KeyboardInterrupt:
         pass
     finally:

@@ -6,8 +6,6 @@ process, by the state file in the stack's folder.
 
 from __future__ import annotations
 
-import json
-import secrets
 import signal
 import subprocess
 import sys
@@ -16,12 +14,11 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final
-
-from pydantic import SecretStr
+from typing import Final
 
 from deploy import apache_kafka
 from deploy.brokers import tansu_command
+from deploy.connection import CONNECTION, credentials_file, with_passwords
 from deploy.processes import end, free_port, http_answers, port_answers
 from deploy.settings import Settings, environment, load_settings
 from deploy.supervisor import (
@@ -37,22 +34,6 @@ from schemas.errors import GalleryError, SetupError, Unavailable
 
 START_SECONDS: Final = 300.0
 _WORKER_SECONDS: Final[Mapping[str, float]] = {"faces": 180.0}  # TensorFlow is loaded before it is ready
-_CONNECTION: Final = (
-    "broker",
-    "kafka_bootstrap",
-    "clickhouse",
-    "clickhouse_host",
-    "clickhouse_port",
-    "clickhouse_secure",
-    "clickhouse_database",
-    "clickhouse_user",
-    "reader_user",
-    "viewer_host",
-    "viewer_port",
-    "export_host",
-    "export_port",
-)
-
 
 WORKERS: Final[Mapping[str, tuple[str, ...]]] = {
     "ingest": ("ingest",),
@@ -62,9 +43,6 @@ WORKERS: Final[Mapping[str, tuple[str, ...]]] = {
     "exports": ("export", "serve"),
 }
 """Name → arguments of `gallery`: commands that run until SIGTERM and answer /ready on GALLERY_HEALTH_PORT."""
-
-BIOMETRIC: Final = frozenset({"faces", "face_journal", "face_leases"})
-"""Tables of the face worker: nobody reads them for a dashboard."""
 
 DEFAULT_WORKERS: Final = ("ingest", "refresh", "viewer")
 
@@ -84,7 +62,7 @@ def supervise(settings: Settings, workers: Sequence[str] = DEFAULT_WORKERS) -> N
         create_topics(settings)
     if settings.clickhouse != "chdb":
         migrate(settings)
-    facts = {name: getattr(settings, name) for name in _CONNECTION}
+    facts = {name: getattr(settings, name) for name in CONNECTION}
     Supervisor(settings.folder, components(settings, workers), facts).run(stopping)
 
 
@@ -192,7 +170,7 @@ def components(settings: Settings, workers: Sequence[str] = DEFAULT_WORKERS) -> 
         # fmt: off
         argv = (
             sys.executable, "-m", "deploy.chdb_server",
-            "--path", str(settings.folder / "clickhouse"), "--users", str(_credentials_file(settings.folder)),
+            "--path", str(settings.folder / "clickhouse"), "--users", str(credentials_file(settings.folder)),
             "--host", address[0], "--port", str(address[1]),
         )
         # fmt: on
@@ -300,74 +278,6 @@ def migrate(settings: Settings) -> None:
         raise Unavailable(f"ClickHouse at {place.host}:{place.port}: {error}") from error
 
 
-def connected(settings: Settings) -> Settings:
-    """The settings completed by what the embedded stack made: addresses of a running one, passwords.
-
-    What the environment or a flag says is kept.
-    """
-    state = read_state(settings.folder)
-    if state is not None and state.supervisor.alive:
-        told = {name: value for name, value in state.facts.items() if name in _CONNECTION}
-        settings = _fill(settings, told)
-    return _fill(settings, _known_passwords(settings)) if settings.clickhouse == "chdb" else settings
-
-
-def with_passwords(settings: Settings) -> Settings:
-    """The settings with the embedded database's passwords, made up at the first start and kept.
-
-    Writes `credentials.json` (mode 0600), which is the users file of `deploy.chdb_server`.
-    """
-    if settings.clickhouse != "chdb":
-        return settings
-    made = {name: SecretStr(secrets.token_urlsafe(18)) for name in ("clickhouse_password", "reader_password")}
-    settings = _fill(_fill(settings, _known_passwords(settings)), made)
-    if settings.clickhouse_user == settings.reader_user:
-        raise SetupError(
-            "GALLERY_CLICKHOUSE_USER and GALLERY_READER_USER must differ: one of them may only read"
-        )
-    writer, reader = settings.clickhouse_password, settings.reader_password
-    assert writer is not None
-    assert reader is not None
-    users = [
-        {"name": settings.clickhouse_user, "password": writer.get_secret_value()},
-        {
-            "name": settings.reader_user,
-            "password": reader.get_secret_value(),
-            "read_only": True,
-            "hidden_tables": sorted(BIOMETRIC),
-        },
-    ]
-    file = _credentials_file(settings.folder)
-    temporary = file.with_suffix(".new")
-    temporary.unlink(missing_ok=True)
-    temporary.touch(mode=0o600)
-    temporary.write_text(json.dumps(users, indent=2))
-    temporary.replace(file)
-    return settings
-
-
-def _known_passwords(settings: Settings) -> dict[str, SecretStr]:
-    file = _credentials_file(settings.folder)
-    try:
-        known = {user["name"]: SecretStr(user["password"]) for user in json.loads(file.read_text())}
-    except FileNotFoundError:
-        return {}
-    except (ValueError, KeyError, TypeError) as error:
-        raise SetupError(f"{file} is broken: remove it, the next `gallery up` makes a new one") from error
-    fields = {"clickhouse_password": settings.clickhouse_user, "reader_password": settings.reader_user}
-    return {name: known[user] for name, user in fields.items() if user in known}
-
-
-def _fill(settings: Settings, values: Mapping[str, Any]) -> Settings:
-    """The values that nobody has set, set."""
-    missing = {
-        name: value
-        for name, value in values.items()
-        if name not in settings.model_fields_set or getattr(settings, name) is None
-    }
-    return settings.model_copy(update=missing)
-
-
 def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # names and faces of people are in there
@@ -375,10 +285,6 @@ def _make_folder(folder: Path) -> None:
         raise SetupError(
             f"the folder {folder} cannot be made ({error.strerror}): name another one with GALLERY_FOLDER"
         ) from error
-
-
-def _credentials_file(folder: Path) -> Path:
-    return folder / "credentials.json"
 
 
 def _own_address(bootstrap: str) -> tuple[str, int]:

@@ -17,7 +17,7 @@ from clickhouse_connect.driver.exceptions import DatabaseError
 from stack import free_port
 
 from deploy.cli import app
-from deploy.local import connected
+from deploy.connection import connected
 from deploy.processes import Identity, port_answers
 from deploy.settings import load_settings
 from deploy.supervisor import read_state

@@ -18,7 +18,8 @@ from stack import ClickHouse
 from typer.testing import CliRunner, Result
 
 from deploy.cli import app
-from deploy.local import components, numbered, with_passwords
+from deploy.connection import with_passwords
+from deploy.local import components, numbered
 from deploy.settings import Settings
 from face_worker.contact_sheet import crop, page
 from face_worker.curation import Curation, Person

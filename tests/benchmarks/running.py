@@ -17,6 +17,7 @@ from typing import Final, Self
 from clickhouse_connect.driver.client import Client
 
 from deploy import local
+from deploy.connection import with_passwords
 from deploy.processes import free_port
 from deploy.settings import Settings, environment, load_settings
 from deploy.supervisor import Component
@@ -67,7 +68,7 @@ class Stack:
         """The tuning of the environment (GALLERY_INGEST_WAIT, ...) holds; its places do not."""
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
-        self.settings: Settings = local.with_passwords(
+        self.settings: Settings = with_passwords(
             load_settings(
                 broker="tansu",
                 kafka_bootstrap=f"127.0.0.1:{free_port()}",

@@ -24,7 +24,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
 from stack import free_port
 
-from deploy.local import connected
+from deploy.connection import connected
 from deploy.processes import Identity
 from deploy.settings import Settings, load_settings
 from deploy.supervisor import Running, read_state
