@@ -85,7 +85,7 @@ def run_faces(settings: Settings, embedder: Embedder | None = None, numbers: Fac
         )
         rounds = Rounds(client, answering, settings.faces_look_every, quiet=settings.faces_quiet)
         worker = FaceWorker(consumer, answering, rounds)
-        serve_health(settings, ready=lambda: consumer.assigned, state=lambda: worker.counts)
+        serve_health(settings, ready=lambda: worker.ready, state=lambda: worker.state)
         log.info("faces is running", model=embedder.model)
         worker.run()
     log.info("faces ended", **worker.counts)

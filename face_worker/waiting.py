@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from clickhouse_connect.driver.exceptions import ClickHouseError
@@ -17,10 +17,14 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Waiting:
-    """`pause` waits so many seconds and keeps the membership in the consumer group meanwhile."""
+    """`pause` waits so many seconds and keeps the membership in the consumer group meanwhile.
+
+    `reasons` has what is waited for → the last error, for a health endpoint.
+    """
 
     stopping: threading.Event
     pause: Callable[[float], None]
+    reasons: dict[str, str] = field(default_factory=dict)
 
     def until_done(self, action: Callable[[], Result], *, what: str) -> Result:
         """Repeat an action until ClickHouse or the broker takes it.
@@ -32,4 +36,11 @@ class Waiting:
                 return action()
             except (ClickHouseError, OSError) as error:
                 raise Unavailable(f"stopped, and this cannot be done now: {what}") from error
-        return until_done(action, what=what, stopping=self.stopping, pause=self.pause, longest_pause=5.0)
+        return until_done(
+            action,
+            what=what,
+            stopping=self.stopping,
+            pause=self.pause,
+            longest_pause=5.0,
+            waiting=self.reasons,
+        )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from confluent_kafka import Message
@@ -60,6 +60,21 @@ class FaceWorker:
     @property
     def counts(self) -> Mapping[str, int]:
         return {**self.answering.counts, **self.rounds.counts}
+
+    @property
+    def ready(self) -> bool:
+        """Whether it has partitions, and neither broker nor ClickHouse is away."""
+        return self.consumer.assigned and not self._waits_for
+
+    @property
+    def state(self) -> Mapping[str, Any]:
+        """For the health endpoint: counts, and what it waits for."""
+        return {**self.counts, "waiting": self._waits_for}
+
+    @property
+    def _waits_for(self) -> Mapping[str, str]:
+        away = {"broker": "does not answer"} if self.consumer.away else {}
+        return {**away, **self.answering.waiting.reasons}
 
     def run(self) -> None:
         """Work until told to stop, finish the picture in hand, leave the group.

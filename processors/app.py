@@ -34,6 +34,7 @@ WITHIN: Final = 0.1
 FETCH_WAIT_MS: Final = 100
 MEASURE_EVERY: Final = 5.0
 _UINT32: Final = (1 << 32) - 1
+_BROKER: Final = "broker"
 
 
 class Refresher:
@@ -108,6 +109,9 @@ class Refresher:
             try:
                 if self._lags:
                     self.measurements.add(*self._lags())
+                    self.waiting.pop(_BROKER, None)
+            except Unavailable:
+                self.waiting[_BROKER] = "does not answer"
             finally:
                 self.measurements.write(self._clients["measure"])
         except Exception as error:  # noqa: BLE001 - whatever it is, the work goes on

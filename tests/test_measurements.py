@@ -137,8 +137,12 @@ def test_a_change_of_an_older_ingest_is_one_too() -> None:
 def test_work_goes_on_when_measurements_cannot_be_written(
     clickhouse_server: ClickHouse, migrated: Client
 ) -> None:
+    away = True
+
     def fails() -> list[Lag]:
-        raise Unavailable("no broker")
+        if away:
+            raise Unavailable("no broker")
+        return []
 
     gone = Refresher(Target(port=free_port()), fails)
     gone.measurements.add(refreshed(1))
@@ -147,6 +151,10 @@ def test_work_goes_on_when_measurements_cannot_be_written(
     here.measurements.add(refreshed(2))
     here.measure()
     assert migrated.query("SELECT changes FROM refreshes").result_rows == [(2,)], "without the broker too"
+    assert here.waiting == {"broker": "does not answer"}
+    away = False
+    here.measure()
+    assert here.waiting == {}
     migrated.command("DROP TABLE refreshes")
     here.measurements.add(refreshed(3), refreshed(4))
     here.measure()

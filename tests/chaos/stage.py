@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from signal import SIGCONT, SIGKILL, SIGSTOP, SIGTERM, Signals
-from typing import Final, Literal, Self
+from typing import Any, Final, Literal, Self
 
 from clickhouse_connect.driver.client import Client
 from proxy import Proxy
@@ -40,6 +40,7 @@ class Worker:
 
     name: str
     kind: Kind
+    health_port: int
     process: subprocess.Popen[bytes]
     ending: bool = False
     """It was told to end, or killed: nobody is surprised."""
@@ -47,6 +48,18 @@ class Worker:
     @property
     def runs(self) -> bool:
         return self.process.poll() is None
+
+    @property
+    def memory(self) -> int:
+        """Bytes that the process has in memory."""
+        return int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]) * os.sysconf(
+            "SC_PAGE_SIZE"
+        )
+
+    @property
+    def ready(self) -> str:
+        """The URL of its readiness."""
+        return f"http://127.0.0.1:{self.health_port}/ready"
 
     def signal(self, number: Signals) -> None:
         with suppress(ProcessLookupError):
@@ -65,6 +78,8 @@ class Stage:
     """Workers that ended by themselves, with the last line of their log."""
     crew: dict[Kind, int] = field(default_factory=lambda: {"ingest": 2, "refresh": 1, "faces": 0})
     """How many workers there are when everything is well."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """Settings of workers that are other ones here."""
 
     def __enter__(self) -> Self:
         self.small_disks = [self.folder / "clickhouse", self.folder / "broker"] if can_mount() else []
@@ -145,7 +160,8 @@ class Stage:
         with self._lock:
             self._numbers[kind] += 1
             name = f"{kind}-{self._numbers[kind]}"
-            worker = Worker(name, kind, self._spawn(name, kind))
+            port = free_port()
+            worker = Worker(name, kind, port, self._spawn(name, kind, port))
             self.workers.append(worker)
             return worker
 
@@ -204,8 +220,10 @@ class Stage:
     def log(self, name: str) -> Path:
         return self.folder / f"{name}.log"
 
-    def _spawn(self, name: str, kind: Kind) -> subprocess.Popen[bytes]:
-        own = self.settings.model_copy(update={"folder": self.folder / name})
+    def _spawn(self, name: str, kind: Kind, health_port: int) -> subprocess.Popen[bytes]:
+        own = self.settings.model_copy(
+            update={"folder": self.folder / name, "health_port": health_port, **self.options}
+        )
         variables = environment(own) | {
             "GALLERY_CLICKHOUSE_PASSWORD": "writes",
             "GALLERY_LOG_FORMAT": "console",
@@ -222,7 +240,7 @@ class Stage:
                     if not worker.ending and not worker.runs:
                         said = self.log(worker.name).read_text(errors="replace").strip().splitlines()
                         self.ended.append(f"{worker.name}: {said[-1] if said else 'nothing said'}")
-                        worker.process = self._spawn(worker.name, worker.kind)
+                        worker.process = self._spawn(worker.name, worker.kind, worker.health_port)
 
 
 def can_mount() -> bool:
