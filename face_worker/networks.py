@@ -5,7 +5,8 @@ Each network gets the crop that it was trained on; a wrong one costs more than a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import ctypes
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -75,15 +76,19 @@ class FaceNet:
         definition = tf.compat.v1.GraphDef()
         definition.ParseFromString(graph.read_bytes())
         _free_batch(definition, tf)
-
-        def forward(chips: Any) -> Any:
-            (answer,) = tf.graph_util.import_graph_def(
-                definition, input_map={"input": chips}, return_elements=["embeddings:0"]
-            )
-            return answer
-
-        chips = tf.TensorSpec((None, _FACENET_SIDE, _FACENET_SIDE, 3), tf.float32)
-        self._forward: Any = tf.function(forward, input_signature=[chips])
+        whole = tf.Graph()
+        with whole.as_default():
+            tf.graph_util.import_graph_def(definition, name="")
+        # A session, because its options hold for this graph alone: in 16 bits the detector is no faster, and
+        # would find other boxes. It also takes 0.3 GB less than a function of the same graph.
+        options = tf.compat.v1.ConfigProto(intra_op_parallelism_threads=1, inter_op_parallelism_threads=1)
+        if multiplies_bfloat16():
+            on = options.graph_options.rewrite_options.ON
+            options.graph_options.rewrite_options.auto_mixed_precision_onednn_bfloat16 = on
+        session = tf.compat.v1.Session(graph=whole, config=options)
+        self._forward: Callable[[Embeddings], Embeddings] = session.make_callable("embeddings:0", ["input:0"])
+        self._forward(np.zeros((1, _FACENET_SIDE, _FACENET_SIDE, 3), np.float32))  # optimizes the graph
+        _give_memory_back()
 
     def embed(self, picture: Picture, areas: Sequence[Area]) -> Embeddings:
         """See `Network`."""
@@ -91,7 +96,7 @@ class FaceNet:
         for start in range(0, len(areas), _BATCH):
             chips = np.stack([box_chip(picture, area) for area in areas[start : start + _BATCH]])
             scaled = (chips.astype(np.float32) - 127.5) / 128
-            both = self._forward(np.concatenate([scaled, scaled[:, :, ::-1]])).numpy()
+            both = self._forward(np.concatenate([scaled, scaled[:, :, ::-1]]))
             found.append(unit(both[: len(chips)] + both[len(chips) :]))
         return np.concatenate(found)
 
@@ -152,6 +157,23 @@ def unit(rows: npt.NDArray[np.floating[Any]]) -> Embeddings:
     """Each row (n, d) at length 1."""
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     return np.asarray(rows / np.maximum(lengths, 1e-12), dtype=np.float32)
+
+
+def multiplies_bfloat16() -> bool:
+    """Whether this processor multiplies numbers of 16 bits; others would only be slower with them.
+
+    FaceNet takes a quarter of the time then, and its embeddings move by 0.01 (0.02 at most, on 128 faces),
+    where two pictures of one person are 0.8 apart: the same version of embeddings.
+    """
+    info = Path("/proc/cpuinfo")  # of Linux
+    return info.is_file() and not {"amx_bf16", "avx512_bf16"}.isdisjoint(info.read_text().split())
+
+
+def _give_memory_back() -> None:
+    """TensorFlow copies a graph ten times while it optimizes it, and glibc keeps what is freed: 0.6 GB."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # not in musl, not in macOS
+    if trim is not None:
+        trim(0)
 
 
 def _free_batch(definition: Any, tf: Any) -> None:

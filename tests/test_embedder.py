@@ -15,12 +15,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from face_worker import networks
 from face_worker.clusters import centroids, group
 from face_worker.embedder import DeepFaceEmbedder
 from face_worker.faces import Face
 from face_worker.matcher import Match, Miss, decide
 from face_worker.models import MODELS
-from face_worker.networks import DeepFaceNetwork, box_chip, eye_chip
+from face_worker.networks import DeepFaceNetwork, box_chip, eye_chip, multiplies_bfloat16
 from face_worker.pictures import Limits, load
 from schemas.errors import SetupError
 
@@ -330,6 +331,18 @@ class TestRealPhotos:
         x, y, width, height = face.box
         assert np.abs(edges(x - 500, y - 300, width, height) - edges(*alone.box)).max() <= 15
         assert np.linalg.norm(face.embedding - alone.embedding) < 0.55
+
+    @pytest.mark.skipif(not multiplies_bfloat16(), reason="this processor multiplies 32 bits only")
+    def test_sixteen_bits_move_embeddings_by_nothing_that_counts(
+        self, portraits: Mapping[str, list[Face]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(networks, "multiplies_bfloat16", lambda: False)
+        exact = photo_faces(DeepFaceEmbedder(tmp_path), "people", "*/*1.png")
+        moved = [
+            float(np.linalg.norm(face.embedding - portraits[photo][0].embedding))
+            for photo, (face,) in exact.items()
+        ]
+        assert 0 < max(moved) < 0.05
 
     def test_embeddings_are_the_ones_that_dlib_itself_gives(
         self, group_shots_by_dlib: Mapping[str, list[Face]]
