@@ -11,7 +11,7 @@ NODE := $(shell node -e 'const [a, b] = process.versions.node.split(".").map(Num
 NO_NODE := Node 20.19 or newer is missing, so the dashboards are not built: install it (nodejs.org), then run make viewer.
 
 .DEFAULT_GOAL := help
-.PHONY: bench-faces
+.PHONY: bench-faces bench-face-throughput
 .PHONY: help install install-demo viewer lock format lint typecheck test check-viewer browser bench bench-exports chaos long demo clean
 
 help:  ## this list
@@ -92,6 +92,9 @@ bench-exports: install  ## time and peak memory of exports: a report of 1M event
 
 bench-faces: install  ## grouping faces beside peers: quality, time, memory; ARGS="--quick"
 	$(BIN)/python tests/benchmarks/faces.py $(ARGS)
+
+bench-face-throughput: install  ## photos a second beside DeepFace.represent; ARGS="--photos DIR"
+	$(BIN)/python tests/benchmarks/face_throughput.py $(ARGS)
 
 # SELFIE may name several files, separated by spaces.
 demo: $(if $(PHOTOS)$(SELFIE),.venv/dev,.venv/demo)  ## the whole pipeline on this machine; PHOTOS=DIR SELFIE=FILE add faces
