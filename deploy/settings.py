@@ -92,10 +92,16 @@ class Settings(BaseSettings):
         0.5, gt=0, le=60, description="Seconds after which ingest writes a batch that is not full"
     )
     ingest_dead_letter_minimum: int = Field(
-        1000, ge=1, description="Fewer dead letters in one batch than this never stop ingest"
+        1000,
+        ge=1,
+        description="Fewer dead letters than this in the latest messages (see the rate) never stop ingest",
     )
     ingest_dead_letter_rate: float = Field(
-        0.5, ge=0, le=1, description="Share of dead letters in one batch above which ingest stops"
+        0.5,
+        ge=0,
+        le=1,
+        description="Share of dead letters in the latest messages (minimum / rate of them, or one batch) "
+        "above which ingest stops",
     )
     refresh_look_every: float = Field(
         60.0,

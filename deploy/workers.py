@@ -18,9 +18,10 @@ from deploy.health import serve
 from deploy.settings import Settings
 from deploy.topics import check_topics, require
 from schemas.topics import ATTENDEES, CHANGES, EVENTS, FACES_GROUP, INGEST_GROUP, REFRESH_GROUP, TOPICS
+from sinks.circuit_breaker import CircuitBreaker
 from sinks.clickhouse import Target, connect, until_done
 from sinks.consumer import BatchConsumer
-from sinks.ingest import Ingest, Limits
+from sinks.ingest import Ingest
 from sinks.measurements import LagProbe
 
 log = structlog.get_logger(__name__)
@@ -66,12 +67,12 @@ def run_ingest(settings: Settings) -> None:
         max_messages=settings.ingest_batch,
         max_wait=settings.ingest_wait,
     )
-    limits = Limits(settings.ingest_dead_letter_minimum, settings.ingest_dead_letter_rate)
+    breaker = CircuitBreaker(settings.ingest_dead_letter_minimum, settings.ingest_dead_letter_rate)
     ingest = Ingest(
         consumer,
         Producer(settings.producer(), logger=logging.getLogger("librdkafka")),
         client,
-        limits=limits,
+        breaker=breaker,
         stopping=stopping,
     )
     serve_health(settings, ready=lambda: ingest.ready, state=lambda: ingest.state, live=lambda: ingest.alive)

@@ -82,7 +82,7 @@ class GrafanaError(GalleryError):
 
 
 class TooManyDeadLetters(GalleryError):  # noqa: N818 - it says what happened
-    """More dead letters in one batch than the limits allow; nothing of the batch was committed."""
+    """More dead letters in the latest messages than the limits allow; nothing of the batch was committed."""
 
 
 class SetupError(GalleryError):

@@ -18,11 +18,12 @@ from pydantic_core import to_json
 
 from schemas import changes
 from schemas.changes import Change, Source
-from schemas.errors import InvalidEvent, TooManyDeadLetters, Unavailable
+from schemas.errors import InvalidEvent, Unavailable
 from schemas.events import ATTENDEE_TYPES, AttendeeErased, AttendeeRegistered, Event
 from schemas.fields import EARLIEST, LATEST, format_time
 from schemas.topics import ATTENDEES, CHANGES, EVENTS, SOURCES, topic_of
 from schemas.wire import content_hash, decode, encode, upcast
+from sinks.circuit_breaker import CircuitBreaker
 from sinks.clickhouse import WRITE_SETTINGS, insert_lines, until_done
 from sinks.consumer import BatchConsumer
 
@@ -174,28 +175,6 @@ def write(client: Client, batch: Batch) -> None:
         )
 
 
-@dataclass(frozen=True)
-class Limits:
-    """When so much of a batch is dead that it looks like a bad deploy, ingest stops instead.
-
-    Both must be passed: `minimum` dead letters in one batch, and their `rate` of its messages.
-    """
-
-    minimum: int = 1000
-    rate: float = 0.5
-
-    def check(self, batch: Batch) -> None:
-        """Raises TooManyDeadLetters."""
-        dead = len(batch.dead)
-        if dead >= self.minimum and dead > self.rate * batch.messages:
-            reasons = sorted({letter.error.reason for letter in batch.dead})
-            raise TooManyDeadLetters(
-                f"{dead} of {batch.messages} messages are no events ({', '.join(reasons)}; the first: "
-                f"{batch.dead[0].error}). Nothing of them was written or committed. Mend the producer, "
-                "or raise GALLERY_INGEST_DEAD_LETTER_MINIMUM to let them go to the dead letters"
-            )
-
-
 class Ingest:
     """The loop. One thread; scale by processes of the same consumer group."""
 
@@ -205,13 +184,13 @@ class Ingest:
         producer: Producer,
         client: Client,
         *,
-        limits: Limits,
+        breaker: CircuitBreaker,
         stopping: threading.Event,
     ) -> None:
         self._consumer = consumer
         self._producer = producer
         self._client = client
-        self._limits = limits
+        self._breaker = breaker
         self._stopping = stopping
         self.counts: dict[str, int] = {"events": 0, "attendees": 0, "dead_letters": 0, "batches": 0}
         self.waiting: dict[str, str] = {}
@@ -252,7 +231,7 @@ class Ingest:
     def take(self, messages: Sequence[Message]) -> None:
         """One batch, from decoding to the commit."""
         batch = read(messages, now=datetime.now(UTC))
-        self._limits.check(batch)
+        self._breaker.check(batch.messages, [letter.error for letter in batch.dead])
         until_done(
             lambda: write(self._client, batch),
             what=f"writing {batch.messages} messages",

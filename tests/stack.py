@@ -22,9 +22,10 @@ from deploy.brokers import BrokerProfile, tansu_command
 from deploy.settings import Settings, load_settings
 from schemas.errors import SetupError
 from schemas.topics import EVENTS
+from sinks.circuit_breaker import CircuitBreaker
 from sinks.clickhouse import Target, connect
 from sinks.consumer import BatchConsumer
-from sinks.ingest import Ingest, Limits
+from sinks.ingest import Ingest
 
 
 def free_port() -> int:
@@ -185,7 +186,9 @@ def ingesting(settings: Settings, client: Client) -> Iterator[None]:
     consumer = BatchConsumer(
         settings.consumer("gallery-ingest"), [EVENTS.name], max_messages=1000, max_wait=0.2
     )
-    ingest = Ingest(consumer, Producer(settings.producer()), client, limits=Limits(), stopping=stopping)
+    ingest = Ingest(
+        consumer, Producer(settings.producer()), client, breaker=CircuitBreaker(), stopping=stopping
+    )
     thread = threading.Thread(target=ingest.run)
     thread.start()
     try:

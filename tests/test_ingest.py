@@ -18,11 +18,10 @@ from hypothesis import strategies as st
 from raw_events import EVENT, raw
 
 from schemas.changes import Source
-from schemas.errors import TooManyDeadLetters
 from schemas.events import ATTENDEE_TYPES
 from schemas.fields import format_time
 from schemas.wire import MAX_EVENT_BYTES, content_hash, decode, encode
-from sinks.ingest import Batch, Limits, read
+from sinks.ingest import Batch, read
 
 NOW = datetime(2026, 6, 13, tzinfo=UTC)
 BUCKET = 1_781_254_800  # 2026-06-12 09:00 UTC
@@ -206,25 +205,6 @@ def test_an_absurd_timestamp_of_a_client_stops_nothing(milliseconds: int) -> Non
     batch = read([Stamped(content, milliseconds=milliseconds) for content in (raw(), b"junk")], now=NOW)
     assert json.loads(batch.facts[0])["received_at"] == format_time(NOW)
     assert [letter.received_at for letter in batch.dead] == [NOW]
-
-
-@pytest.mark.parametrize(
-    ("good", "dead", "stops"),
-    [(0, 9, False), (0, 10, True), (10, 10, False), (9, 10, True), (1000, 999, False), (0, 0, False)],
-)
-def test_both_limits_must_be_passed_to_stop(good: int, dead: int, stops: bool) -> None:
-    records = [Record(raw(), number=n) for n in range(good)] + [
-        Record(b"junk", number=n) for n in range(dead)
-    ]
-    batch = read(records, now=NOW)
-    limits = Limits(minimum=10, rate=0.5)
-    if not stops:
-        limits.check(batch)
-        return
-    with pytest.raises(TooManyDeadLetters) as stopped:
-        limits.check(batch)
-    assert f"{dead} of {good + dead} messages" in str(stopped.value)
-    assert "GALLERY_INGEST_DEAD_LETTER_MINIMUM" in str(stopped.value)
 
 
 @given(st.data())

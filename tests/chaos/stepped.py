@@ -35,9 +35,10 @@ from schemas.events import ATTENDEE_TYPES
 from schemas.topics import ATTENDEES, CHANGES, EVENTS, TOPICS, key_of, topic_of
 from schemas.wire import content_hash, encode
 from sinks import consumer as sinks_consumer
+from sinks.circuit_breaker import CircuitBreaker
 from sinks.clickhouse import Target
 from sinks.consumer import BatchConsumer
-from sinks.ingest import Ingest, Limits
+from sinks.ingest import Ingest
 
 KINDS: Final = ("crash", "answer lost", "late write", "zombie", "rebalance", "changes lost", "offsets reset")
 """What goes wrong in a run; each also has crashes now and then, and `mixed` has all of it."""
@@ -235,7 +236,7 @@ class Run:
             reading,
             Producer(self.kafka, worker.boundary, fails),  # type: ignore[arg-type]  # what ingest uses of it
             self._stepping(worker),
-            limits=Limits(minimum=10_000),
+            breaker=CircuitBreaker(minimum=10_000),
             stopping=threading.Event(),
         ).run()
 

@@ -19,8 +19,9 @@ from processors.rebuild import Difference, galleries_with_facts, verify
 from processors.refresh import Bucket, refresh
 from schemas import changes
 from schemas.topics import ATTENDEES, CHANGES, EVENTS
+from sinks.circuit_breaker import CircuitBreaker
 from sinks.consumer import BatchConsumer
-from sinks.ingest import Ingest, Limits
+from sinks.ingest import Ingest
 
 log = logging.getLogger(__name__)
 QUICK: Mapping[str, Any] = {"session.timeout.ms": 1500, "heartbeat.interval.ms": 200}
@@ -49,22 +50,23 @@ class Parts:
         self,
         kind: type[Ingest] = Ingest,
         *,
-        limits: Limits | None = None,
+        breaker: CircuitBreaker | None = None,
         producer: Mapping[str, Any] | None = None,
+        max_messages: int = 10_000,
     ) -> Ingest:
         """What `gallery ingest` makes."""
         quick = QUICK if self.broker.profile.group_protocol == "classic" else {}
         consumer = BatchConsumer(
             self.settings.consumer("gallery-ingest") | dict(quick),
             [EVENTS.name, ATTENDEES.name],
-            max_messages=10_000,
+            max_messages=max_messages,
             max_wait=0.6,
         )
         return kind(
             consumer,
             Producer({**self.settings.producer(), **(producer or {})}, logger=log),
             self.client,
-            limits=limits or Limits(),
+            breaker=breaker or CircuitBreaker(),
             stopping=threading.Event(),
         )
 

@@ -18,7 +18,8 @@ from raw_events import EVENT, MATCH, raw
 from deploy.settings import Settings
 from schemas.errors import TooManyDeadLetters
 from schemas.wire import MAX_EVENT_BYTES
-from sinks.ingest import COPY_BYTES, Limits
+from sinks.circuit_breaker import CircuitBreaker
+from sinks.ingest import COPY_BYTES
 
 pytestmark = pytest.mark.stack
 
@@ -184,9 +185,8 @@ def test_too_many_at_once_stop_ingest_and_wait_for_a_decision(parts: Parts) -> N
     for number in range(5):
         parts.publishing.bytes(good("gala", group_id=f"g{number}"))
     parts.publishing.flush()
-    strict = Limits(minimum=20, rate=0.5)
     for _ in range(2):  # a supervisor starts it again, with the same result
-        ingest = parts.ingest(limits=strict)
+        ingest = parts.ingest(breaker=CircuitBreaker(minimum=20, rate=0.5))
         with pytest.raises(TooManyDeadLetters, match=r"not_json.*GALLERY_INGEST_DEAD_LETTER_MINIMUM"):
             parts.run(ingest, until=lambda: False)
         assert ingest.counts["batches"] == 0
@@ -195,11 +195,23 @@ def test_too_many_at_once_stop_ingest_and_wait_for_a_decision(parts: Parts) -> N
     assert set(parts.committed().values()) <= {-1001, 0}
     assert parts.told() == set()
 
-    parts.run(parts.ingest(limits=Limits(minimum=1000)), until=parts.caught_up)
+    parts.run(parts.ingest(breaker=CircuitBreaker(minimum=1000)), until=parts.caught_up)
     assert parts.client.query("SELECT count() FROM events FINAL").first_row == (5,)
     assert set(letters(parts.client, [place[0] for place in junk])) == {place[0] for place in junk}
     parts.refresh()
     assert parts.differences() == []
+
+
+def test_a_few_at_a_time_stop_ingest_too(parts: Parts) -> None:
+    for number in range(60):
+        parts.publishing.bytes(f"junk {number}".encode())
+    parts.publishing.flush()
+    ingest = parts.ingest(breaker=CircuitBreaker(minimum=20, rate=0.5), max_messages=3)
+    with pytest.raises(TooManyDeadLetters, match=r"20 of the last 20|21 of the last 21|22 of the last 22"):
+        parts.run(ingest, until=lambda: False)
+    stored = parts.client.query("SELECT count() FROM dead_letters FINAL").first_row[0]
+    assert 17 <= stored < 20
+    assert sum(offset for offset in parts.committed().values() if offset > 0) == stored
 
 
 def test_more_dead_letters_than_the_producer_queues_get_through(parts: Parts) -> None:
