@@ -173,6 +173,8 @@ class BatchConsumer:
     def _on_revoke(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
         # What was read of them comes again from the last commit on, here or elsewhere. Kept, it would stand
         # before messages that come before it, and a commit of it would speak for those too.
+        # Paused, they would be so still when they come back, and nobody would go on with them.
+        self._consumer.resume(partitions)
         gone = {(part.topic, part.partition) for part in partitions}
         self._read = [message for message in self._read if _place(message) not in gone]
         self._gone |= gone

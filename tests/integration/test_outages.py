@@ -19,16 +19,21 @@ from typing import Any
 import pytest
 from clickhouse_connect.driver.client import Client
 from database import disagreements, empty
-from in_process import Parts
-from live_stack import START, facts_of, stored_facts, wait_for
+from in_process import QUICK, Parts
+from live_stack import START, Publishing, facts_of, stored_facts, wait_for
 from oracle import Oracle
 from proxy import Proxy
 from stack import Broker, ClickHouse, free_port
 
+from deploy.brokers import PROFILES
 from deploy.health import serve, waits_for
+from deploy.settings import load_settings
+from deploy.topics import ensure_topics, require
 from producers.simulator import Simulation, events
 from schemas.events import Event
+from schemas.topics import EVENTS
 from sinks.clickhouse import Target, connect
+from sinks.consumer import BatchConsumer
 from sinks.ingest import Ingest
 
 pytestmark = pytest.mark.stack
@@ -207,3 +212,34 @@ def test_a_worker_that_cannot_finish_leaves_and_loses_nothing(proxied: tuple[Par
     assert set(parts.committed().values()) <= {-1001, 0}
     parts.run(parts.ingest(), until=parts.caught_up)
     assert_exact(parts, story)
+
+
+def test_partitions_that_are_lost_while_a_worker_waits_are_read_when_they_are_back() -> None:
+    """Paused for back-pressure when the broker goes away for longer than a session."""
+    own = free_port()
+    with Proxy(own) as proxy:
+        broker = Broker(PROFILES["tansu"], own, reached_at=proxy.port)
+        broker.start()
+        settings = load_settings(kafka_bootstrap=f"127.0.0.1:{proxy.port}")
+        require(ensure_topics(settings.admin(), settings.profile))
+        config = settings.consumer("gallery-ingest") | dict(QUICK)
+        reading = BatchConsumer(config, [EVENTS.name], max_messages=10, max_wait=0.5)
+        publishing = Publishing(settings.producer())
+        try:
+            for number in range(100):
+                publishing.bytes(b"%d" % number)
+            publishing.flush()
+            found = {message.value() for message in wait_for(reading.batch, "a first batch")}
+            proxy.cut = True
+            reading.keep_alive(4)
+            proxy.cut = False
+
+            def everything() -> bool:
+                found.update(message.value() for message in reading.batch())
+                return len(found) == 100
+
+            wait_for(everything, "the others are read", 40)
+        finally:
+            proxy.cut = False
+            reading.close()
+            broker.kill()
