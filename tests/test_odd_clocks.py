@@ -11,13 +11,15 @@ from zoneinfo import ZoneInfo
 import clickhouse_connect
 import pytest
 from clickhouse_connect.driver.client import Client
-from database import ask, disagreements, load, prepare
+from database import Record, ask, disagreements, load, prepare
+from grafana_answers import Choice, answer
 from oracle import Oracle
 
 from processors.rebuild import conflicts, rebuild, repeated_ids, verify
 from schemas.events import Event, GalleryScheduled, PhotoDownloaded, PhotoUploaded
 from schemas.fields import EARLIEST
 from schemas.wire import content_hash, encode
+from sinks.ingest import read, write
 
 WHOLE = (EARLIEST, datetime(2099, 1, 1, tzinfo=UTC))
 
@@ -26,6 +28,7 @@ WHOLE = (EARLIEST, datetime(2099, 1, 1, tzinfo=UTC))
 def server(engine: Path) -> Iterator[Client]:
     client = clickhouse_connect.get_client(interface="chdb", path=str(engine))
     prepare(client, "odd_clocks")
+    client.command("SYSTEM STOP MERGES events")  # a conflict that is merged before the refresh is not listed
     yield client
     client.close()
 
@@ -134,6 +137,45 @@ def test_one_id_at_two_times_is_two_facts_and_listed(server: Client, unique: str
     load(server, story)
     assert (str(again), 2) in repeated_ids(server)
     assert_exact(server, story, unique)
+
+
+def test_odd_facts_on_the_health_dashboard(server: Client, unique: str) -> None:
+    start = datetime(2026, 6, 12, 9, tzinfo=UTC)
+    again = UUID("01976c5e-0000-7000-8000-0000000000cc")
+    hours = timedelta(hours=8)
+    story = [
+        scheduled(unique, start, start + hours, "Europe/Berlin", start - timedelta(days=3)),
+        scheduled(unique, start, start + hours, "Europe/Rome", start - timedelta(days=2)),  # before it begins
+        scheduled(unique, start, start + hours, "Europe/Rome", start + timedelta(days=1)),  # says nothing new
+        scheduled(unique, start + hours, start + 2 * hours, "Europe/Rome", start + timedelta(days=2)),
+        download(unique, start, event_id=again),
+        download(unique, start + timedelta(hours=1), event_id=again),
+        download(unique, start - timedelta(days=5)),
+        download(unique, start - timedelta(days=6, seconds=1), 2),
+    ]
+    received = start + timedelta(days=2)
+    for _ in range(2):  # twice the same is nothing odd
+        write(
+            server,
+            read([Record(encode(e), number=n, received=received) for n, e in enumerate(story)], now=received),
+        )
+    now = datetime.now(UTC)
+    rows = answer(
+        server, "gallery-health", 404, Choice((), now - timedelta(hours=1), now + timedelta(hours=1))
+    )
+    assert [tuple(row.values()) for row in rows if row["Gallery"] == unique] == [
+        ("Late", unique, "photo.downloaded", 1, start - timedelta(days=6, seconds=1)),
+        ("One id, several facts", unique, str(again), 2, start + timedelta(hours=1)),
+        (
+            "Rescheduled",
+            unique,
+            "2026-06-12 09:00 → 2026-06-12 17:00 Europe/Rome",
+            1,
+            start + timedelta(days=2),
+        ),
+    ]
+    long_ago = Choice((), now - timedelta(hours=3), now - timedelta(hours=2))
+    assert answer(server, "gallery-health", 404, long_ago) == []
 
 
 def test_of_two_contents_the_greater_hash_counts_in_either_order(server: Client, unique: str) -> None:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from grafana_foundation_sdk.models.dashboard import Dashboard, Panel
 
-from grafana.fields import BAD, GOOD, MILLISECONDS, SECONDS, WARN
+from grafana.dashboards.health_letters import letters
+from grafana.dashboards.health_panels import INGESTED, card, flow, listing, quantiles
+from grafana.fields import BAD, GOOD, MILLISECONDS, WARN
 from grafana.layout import Row, dashboard
-from grafana.panels import grid, number, over_time
-from grafana.queries import GALLERY, PLAN, SINCE, Query, ask
+from grafana.queries import GALLERY, PLAN, SINCE, ask
 
 UID: Final = "gallery-health"
-INGESTED: Final = "inserted_at >= $__fromTime_ms AND inserted_at <= $__toTime_ms"
 ACTIVE: Final = (
     "(SELECT groupUniqArray(toString(gallery_id)) FROM metrics WHERE bucket > $__fromTime_ms - INTERVAL 15 "
     "MINUTE AND bucket <= $__toTime_ms)"
@@ -38,7 +38,7 @@ def build() -> Dashboard:
             Row(100, "Now", _now()),
             Row(200, "Ingest", _ingest()),
             Row(300, "Kafka and projections", _progress()),
-            Row(400, "Dead letters and conflicts", _letters()),
+            Row(400, "Dead letters, conflicts and odd facts", letters()),
             Row(500, "Faces and uploads", _faces()),
         ],
         variables=[],
@@ -49,7 +49,7 @@ def build() -> Dashboard:
 
 def _now() -> list[Panel]:
     return [
-        _card(
+        card(
             101,
             "Events per second",
             "Facts written in the range / its seconds. A fact that was written twice counts twice.",
@@ -58,7 +58,7 @@ def _now() -> list[Panel]:
             unit="none",
             decimals=1,
         ),
-        _card(
+        card(
             102,
             "Kafka to table, 95 %",
             "Time from Kafka's timestamp to the row in ClickHouse, for 95 % of the facts written in the "
@@ -70,7 +70,7 @@ def _now() -> list[Panel]:
             steps=SLOW,
             empty="Nothing written",
         ),
-        _card(
+        card(
             107,
             "Event to dashboard, 95 %",
             "Time from Kafka's timestamp until dashboards showed the event, for 95 % of the facts refreshed "
@@ -81,7 +81,7 @@ def _now() -> list[Panel]:
             steps=SLOW,
             empty="Nothing refreshed",
         ),
-        _card(
+        card(
             108,
             "Consumer lag",
             "Messages on Kafka that a worker has not done its work for, on all partitions: the latest "
@@ -100,7 +100,7 @@ def _now() -> list[Panel]:
             steps=[(None, GOOD), (1000, WARN), (10_000, BAD)],
             empty="Not measured",
         ),
-        _card(
+        card(
             103,
             "Projections behind",
             "Quarters of an hour with facts, written in the range and over a minute ago, that dashboards do "
@@ -109,7 +109,7 @@ def _now() -> list[Panel]:
             WHERE waiting_since < now64(3) - INTERVAL 1 MINUTE""",
             steps=[(None, GOOD), (1, WARN), (20, BAD)],
         ),
-        _card(
+        card(
             104,
             "Dead letters",
             "Messages of the range (by Kafka's timestamp) that are no event. Each is a mistake of a "
@@ -117,14 +117,14 @@ def _now() -> list[Panel]:
             "SELECT count() AS Letters FROM dead_letters FINAL WHERE $__timeFilter_ms(received_at)",
             steps=[(None, GOOD), (1, WARN), (100, BAD)],
         ),
-        _card(
+        card(
             105,
             "Stalled photos",
             "Photos of the range, uploaded over ten minutes ago, without faces.detected or faces.failed.",
             f"SELECT count() AS Stalled {WAITING} AND {STALLED}",
             steps=[(None, GOOD), (1, WARN), (50, BAD)],
         ),
-        _card(
+        card(
             106,
             "Conflicts",
             "Keys (gallery, type, time, id) that ever came with different contents: a mistake of a "
@@ -137,7 +137,7 @@ def _now() -> list[Panel]:
 
 def _ingest() -> list[Panel]:
     return [
-        _flow(
+        flow(
             201,
             "Events per second",
             "Facts by the time they were written to ClickHouse, and by their time on Kafka. Far more written "
@@ -157,7 +157,7 @@ def _ingest() -> list[Panel]:
             unit="none",
             width=12,
         ),
-        _flow(
+        flow(
             202,
             "Events per second by type",
             "Facts written, by event type.",
@@ -168,23 +168,23 @@ def _ingest() -> list[Panel]:
             unit="none",
             width=12,
         ),
-        _flow(
+        flow(
             203,
             "Kafka to table",
             "Time from Kafka's timestamp to the row in ClickHouse: the first part of the way to dashboards.",
-            f"""SELECT $__timeInterval(inserted_at) AS time, {_quantiles(LATE)}, max({LATE}) AS slowest
+            f"""SELECT $__timeInterval(inserted_at) AS time, {quantiles(LATE)}, max({LATE}) AS slowest
             FROM events WHERE {INGESTED} GROUP BY time ORDER BY time""",
             draw="line",
             unit=MILLISECONDS,
             width=12,
         ),
-        _flow(
+        flow(
             204,
             "Happening to table",
             "Time from occurred_at, by the producer's clock, to the row in ClickHouse. Phones without a "
             "network send late; a median that grows says that a producer holds events back.",
             f"""SELECT $__timeInterval(inserted_at) AS time,
-                {_quantiles("dateDiff('millisecond', occurred_at, inserted_at)")}
+                {quantiles("dateDiff('millisecond', occurred_at, inserted_at)")}
             FROM events WHERE {INGESTED} GROUP BY time ORDER BY time""",
             draw="line",
             unit=MILLISECONDS,
@@ -195,7 +195,7 @@ def _ingest() -> list[Panel]:
 
 def _progress() -> list[Panel]:
     return [
-        _flow(
+        flow(
             304,
             "Consumer lag",
             "Messages on Kafka that a worker (consumer group) has not done its work for, on all partitions: "
@@ -212,7 +212,7 @@ def _progress() -> list[Panel]:
             interval="15s",
             empty="Not measured in this range",
         ),
-        _flow(
+        flow(
             305,
             "Event to dashboard",
             "Time from Kafka's timestamp until dashboards showed the event, by the time they did; each "
@@ -225,12 +225,12 @@ def _progress() -> list[Panel]:
             interval="15s",
             empty="Nothing refreshed",
         ),
-        _flow(
+        flow(
             306,
             "Refresh times",
             "How long refreshes of the projections took, by the time they ended. Each works on the changes "
             "that came together, so it grows with the load, and stays.",
-            f"""SELECT $__timeInterval(at) AS time, {_quantiles("duration_ms")},
+            f"""SELECT $__timeInterval(at) AS time, {quantiles("duration_ms")},
                 max(duration_ms) AS slowest
             FROM refreshes WHERE {MEASURED} GROUP BY time ORDER BY time""",
             draw="line",
@@ -238,7 +238,7 @@ def _progress() -> list[Panel]:
             interval="15s",
             empty="Nothing refreshed",
         ),
-        _list(
+        listing(
             301,
             "Partitions",
             "How far ingest is: the newest offset written, its time on Kafka, how long ago it was written.",
@@ -250,7 +250,7 @@ def _progress() -> list[Panel]:
             empty="Nothing written in this range",
             seconds="Written ago",
         ),
-        _list(
+        listing(
             302,
             "Behind",
             "Quarters of an hour with facts of the range that the projections have not seen all of, and how "
@@ -263,7 +263,7 @@ def _progress() -> list[Panel]:
             empty="Projections have seen every fact",
             seconds="Waiting",
         ),
-        _list(
+        listing(
             303,
             "Looks",
             "Refresh looks for quarters that are behind once a minute. An old look: no refresh worker runs.",
@@ -277,49 +277,9 @@ def _progress() -> list[Panel]:
     ]
 
 
-def _letters() -> list[Panel]:
-    return [
-        _flow(
-            401,
-            "Dead letters by reason",
-            "Messages that are no event, by their time on Kafka and by what is wrong with them.",
-            """SELECT $__timeInterval(received_at) AS time, toString(reason) AS reason, count() AS letters
-                FROM dead_letters FINAL WHERE $__timeFilter_ms(received_at)
-                GROUP BY time, reason ORDER BY time""",
-            by="reason",
-            width=8,
-            interval="1m",
-            empty="No dead letters",
-        ),
-        _list(
-            402,
-            "Latest dead letters",
-            "The newest of the range: reason, the first field that is wrong, the producer, and where the "
-            "message lies. The bytes are in the table dead_letters.",
-            """SELECT received_at AS Time, toString(reason) AS Reason, field AS Field, detail AS Detail,
-                    producer AS Producer,
-                    concat(toString(topic), '/', toString(partition), '/', toString(offset)) AS Message
-                FROM dead_letters FINAL WHERE $__timeFilter_ms(received_at)
-                ORDER BY received_at DESC, letter_id LIMIT 50""",
-            width=10,
-            empty="No dead letters",
-        ),
-        _list(
-            403,
-            "Latest conflicts",
-            "Keys that came with different contents, newest first, at any time.",
-            """SELECT occurred_at AS Time, toString(gallery_id) AS Gallery, toString(type) AS Type,
-                    toString(event_id) AS Id
-                FROM conflicts FINAL ORDER BY occurred_at DESC, gallery_id, type, event_id LIMIT 50""",
-            width=6,
-            empty="No conflicts",
-        ),
-    ]
-
-
 def _faces() -> list[Panel]:
     return [
-        _list(
+        listing(
             501,
             "Photos waiting for faces",
             "Photos of the range without faces.detected or faces.failed: all of them, those of over ten "
@@ -335,7 +295,7 @@ def _faces() -> list[Panel]:
             empty="No photo is waiting",
             seconds="Oldest waits",
         ),
-        _flow(
+        flow(
             502,
             "Photos looked at",
             "Photos with faces.detected, and those with faces.failed by reason, by the time of the event.",
@@ -349,11 +309,11 @@ def _faces() -> list[Panel]:
             interval="1m",
             empty="No photo was looked at",
         ),
-        _flow(
+        flow(
             503,
             "Time per photo",
             "What the face worker took for a photo (duration_ms of faces.detected).",
-            f"""SELECT $__timeInterval(occurred_at) AS time, {_quantiles("duration_ms")}
+            f"""SELECT $__timeInterval(occurred_at) AS time, {quantiles("duration_ms")}
                 FROM events FINAL WHERE type = 'faces.detected' AND $__timeFilter_ms(occurred_at)
                 GROUP BY time ORDER BY time""",
             draw="line",
@@ -362,7 +322,7 @@ def _faces() -> list[Panel]:
             interval="1m",
             empty="No photo was looked at",
         ),
-        _flow(
+        flow(
             504,
             "Failed uploads",
             "photo.upload_failed by reason, by the time of the event.",
@@ -375,25 +335,3 @@ def _faces() -> list[Panel]:
             empty="No failed uploads",
         ),
     ]
-
-
-def _card(id_: int, title: str, description: str, sql: str, **house: Any) -> Panel:
-    """One number of now: four of them in a line."""
-    return number(id_, title, description, Query(sql), width=6, height=4, **house)
-
-
-def _flow(id_: int, title: str, description: str, sql: str, *, width: int = 8, **house: Any) -> Panel:
-    """Something over time."""
-    return over_time(id_, title, description, Query(sql, series=True), width=width, height=8, **house)
-
-
-def _list(
-    id_: int, title: str, description: str, sql: str, *, width: int, empty: str, seconds: str = ""
-) -> Panel:
-    """A table; its column `seconds` is a time that something takes."""
-    overrides = {seconds: {"unit": SECONDS}} if seconds else None
-    return grid(id_, title, description, Query(sql), width=width, height=8, empty=empty, overrides=overrides)
-
-
-def _quantiles(value: str) -> str:
-    return f'quantile(0.5)({value}) AS "50 %", quantile(0.95)({value}) AS "95 %"'
