@@ -18,7 +18,7 @@ everybody where there is one person or everybody was seen once. So the tree is b
    caps, turned away or years older come out of the tree in fragments. `Recipe.link` holds where few are left;
    the more there are, the nearer they must be. Then single faces join a group that is clearly nearest: a
    hard face is as far from its own person as two people can be from each other, but not from a third. Small,
-   doubtful, blurred and averted faces alone found no group;
+   doubtful, blurred and averted faces alone found no group, and two groups of such are joined only if nearer;
 8. a face that is still left, as good as that, and near to no group, is a person seen once; the rest is
    nobody (-1).
 
@@ -68,13 +68,14 @@ class Recipe:
     link: float = 0.64  # average linkage between groups of a few people
     link_crowd: float = 0.025  # less of it for each ten times as many groups: so many may be near by chance
     link_lone: float = 0.027  # and single faces count so much farther, times the same
+    link_doubt: float = 0.05  # farther that two groups count, times the share of their doubtful faces
     adopt: float = 0.0  # the same from a single face to a group of `adopt_by` and more, when all is linked
     adopt_crowd: float = 0.06  # less of it for each ten times as many groups
     adopt_margin: float = 0.06  # how much nearer than the runner-up
     adopt_by: int = 5
     min_height: float = 32.0  # px; smaller faces embed badly
     min_confidence: float = 0.95  # the detector's, 0..1
-    min_sharpness: float = 100.0  # see Quality; a face below it may join a group but founds none
+    min_sharpness: float = 60.0  # see Quality; a face below it may join a group but founds none
     max_yaw: float = 0.6  # the same
     max_pitch: float = 0.5  # the same, up or down
     max_roll: float = 45.0  # the same, degrees
@@ -94,6 +95,7 @@ class Recipe:
             link=1.18,
             link_crowd=0.03,
             link_lone=0.04,
+            link_doubt=0.10,
             adopt=1.28,
             adopt_crowd=0.10,
             adopt_margin=0.08,
@@ -291,7 +293,7 @@ def _joined(
     while left != before:  # the fewer are left, the less likely is it that two are near by chance
         crowd = max(np.log10(left / 10), 0.0)
         limit, lone = recipe.link - recipe.link_crowd * crowd, recipe.link_lone * crowd
-        joined = join(points, joined, photo, limit=limit, lone=lone)
+        joined = join(points, joined, photo, limit=limit, lone=lone, clear=good, doubt=recipe.link_doubt)
         before, left = left, int(joined.max(initial=NOBODY)) + 1
     limit = recipe.adopt - recipe.adopt_crowd * max(np.log10(left / 10), 0.0)
     joined = adopt(points, joined, photo, limit=limit, margin=recipe.adopt_margin, least=recipe.adopt_by)

@@ -37,7 +37,7 @@ class Area:
 class Quality:
     """Of a face of which nothing is known, what is best: the rest is judged by size and confidence alone."""
 
-    sharpness: float = 1e6  # variance of the Laplacian of the box at 64 px; below about 100 it is blurred
+    sharpness: float = 1e6  # of the box at 64 px, see `quality`; below about 60 it is blurred
     yaw: float = 0.0  # nose off the middle of the eyes, in distances of the eyes; 0.5: above one of them
     pitch: float = 0.0  # nose off the middle between eyes and mouth, in distances of the two; + is down
     roll: float = 0.0  # degrees by which the head is tilted; + is clockwise

@@ -17,6 +17,7 @@ from scipy.sparse import csr_array  # type: ignore[import-untyped]  # no stubs
 
 Points = npt.NDArray[np.float32]  # (n, d)
 Labels = npt.NDArray[np.intp]
+Clear = npt.NDArray[np.bool_]
 _COLUMNS: Final = 64  # values of all points that are in memory in double precision at once
 _BLOCK: Final = 512  # units whose distances to all others are in memory at once
 
@@ -60,23 +61,36 @@ class _Apart:
         self.root = into[self.root]
 
 
-def join(points: Points, units: Labels, photo: Labels, *, limit: float, lone: float) -> Labels:
+def join(
+    points: Points,
+    units: Labels,
+    photo: Labels,
+    *,
+    limit: float,
+    lone: float = 0.0,
+    clear: Clear | None = None,
+    doubt: float = 0.0,
+) -> Labels:
     """Join units 0..m-1 (n,) of points (n, d) while two are nearer than `limit`; new labels 0.. for them.
 
     Distances are root mean squares; a unit of s faces counts as `lone` / s farther from everybody: of few
-    faces the mean says little, and a crowd has many units that could be near by chance.
+    faces the mean says little, and a crowd has many units that could be near by chance. And two units count
+    as `doubt` farther apart, times the share of faces that are not `clear` (n,) in the clearer one (None: all
+    are): blurred faces are like each other, whosever they are.
     """
     sizes = np.bincount(units).astype(np.float64)
     totals = sums(points, units, len(sizes))
     squares = np.bincount(units, weights=np.einsum("ij,ij->i", points, points, dtype=np.float64))
     apart = _Apart(units, photo)
+    unclear = np.zeros(len(sizes)) if clear is None else np.bincount(units, weights=~clear)
     alive = np.arange(len(sizes))
     nearest = np.full(len(sizes), -1)
     gap = np.full(len(sizes), np.inf)
     stale = alive
     while len(alive) > 1:
         means = (totals[alive] / sizes[alive, None]).astype(np.float32)
-        _look(means, (squares / sizes)[alive], lone / sizes[alive], alive, stale, apart, limit, nearest, gap)
+        extra = lone / sizes[alive], (doubt * unclear / sizes)[alive]
+        _look(means, (squares / sizes)[alive], extra, alive, stale, apart, limit, nearest, gap)
         alive = alive[gap[alive] < limit]  # by reducibility the others never come nearer to anybody
         mutual = (alive < nearest[alive]) & (nearest[nearest[alive]] == alive)
         first = alive[mutual]
@@ -88,6 +102,7 @@ def join(points: Points, units: Labels, photo: Labels, *, limit: float, lone: fl
         totals[first] += totals[second]
         sizes[first] += sizes[second]
         squares[first] += squares[second]
+        unclear[first] += unclear[second]
         apart.join(first, second)
         alive = np.setdiff1d(alive, second)
         touched = np.zeros(len(sizes), dtype=np.bool_)
@@ -132,7 +147,7 @@ def adopt(points: Points, units: Labels, photo: Labels, *, limit: float, margin:
 def _look(  # noqa: PLR0917 - state of `join`, which calls it in one place
     means: Points,
     lengths: npt.NDArray[np.float64],
-    extra: npt.NDArray[np.float64],
+    extra: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]],
     alive: Labels,
     stale: Labels,
     apart: _Apart,
@@ -143,11 +158,13 @@ def _look(  # noqa: PLR0917 - state of `join`, which calls it in one place
     """Write the nearest unit of each of `stale`, and how far it is, into `nearest` and `gap`."""
     place = np.full(len(gap), -1)
     place[alive] = np.arange(len(alive))
-    columns, more = lengths.astype(np.float32), extra.astype(np.float32)
+    columns, more, doubt = (values.astype(np.float32) for values in (lengths, *extra))
     for start in range(0, len(stale), _BLOCK):
         rows = place[stale[start : start + _BLOCK]]
         block = columns[rows, None] + columns - 2 * (means[rows] @ means.T)
         block = np.sqrt(np.maximum(block, 0)) + more[rows, None] + more
+        if doubt.any():
+            block += np.minimum(doubt[rows, None], doubt)
         block[np.arange(len(rows)), rows] = np.inf
         for row, unit in enumerate(stale[start : start + _BLOCK].tolist()):
             column = int(block[row].argmin())

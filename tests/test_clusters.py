@@ -156,8 +156,8 @@ def test_blurred_and_averted_faces_found_no_group_but_join_one() -> None:
     ("quality", "clear"),
     [
         (Quality(), True),
-        (Quality(100.0, 0.6, -0.5, -45.0), True),
-        (Quality(sharpness=99.0), False),
+        (Quality(60.0, 0.6, -0.5, -45.0), True),
+        (Quality(sharpness=59.0), False),
         (Quality(yaw=-0.61), False),
         (Quality(pitch=-0.51), False),
         (Quality(roll=46.0), False),

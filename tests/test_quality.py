@@ -70,5 +70,12 @@ def test_the_more_blurred_a_face_the_less_sharp_at_any_size() -> None:
     assert quality_of(np.full((200, 200, 3), 77, np.uint8), FACE).sharpness == 0
 
 
+@pytest.mark.parametrize("axis", [0, 1])
+def test_what_moved_is_blurred_whichever_way_it_moved(axis: int) -> None:
+    rows = np.asarray(PICTURE, dtype=np.float64)
+    moved = np.mean([np.roll(rows, step, axis) for step in range(-10, 11)], axis=0).astype(np.uint8)
+    assert quality_of(moved, FACE).sharpness < 0.02 * quality_of(np.asarray(PICTURE), FACE).sharpness
+
+
 def test_a_box_over_the_edge_of_the_picture_has_a_sharpness() -> None:
     assert quality_of(np.asarray(PICTURE), replace(FACE, x=150, y=-20)).sharpness > 0
