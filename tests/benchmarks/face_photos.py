@@ -27,10 +27,9 @@ Names = dict[tuple[Path, int], str]
 
 def labelled(photos: Path) -> dict[str, dict[str, Crowd]]:
     """Model → set of photos → its faces, with who they are. Takes about a second a photo and model."""
-    found = {model: _found(photos, model) for model in MODELS}
-    people = _one_each(found, "people", {path: path.parent.name for path in found[MODELS[0]]})
+    found = {model: faces_of(photos, model) for model in MODELS}
+    people, wild = of_one(found[MODELS[0]], photos)
     groups = _agreed([_nearest_portraits(faces) for faces in found.values()])
-    wild = _one_each(found, "wild", _by_pairs(photos / "wild"))
     parts = {"portraits": people, "portraits, group shots": people | groups, "wild": wild}
     parts["all"] = people | groups | wild
     return {
@@ -39,17 +38,19 @@ def labelled(photos: Path) -> dict[str, dict[str, Crowd]]:
     }
 
 
-def _found(photos: Path, model: Any) -> Found:
+def faces_of(photos: Path, model: Any) -> Found:
+    """The faces of every photo below a folder."""
     files = sorted(path for path in photos.rglob("*") if path.suffix.lower() in {".jpg", ".jpeg", ".png"})
     with tempfile.TemporaryDirectory() as home:
         embedder = DeepFaceEmbedder(Path(home), model=model)
         return {path: embedder.faces(load(str(path), Limits())) for path in files}
 
 
-def _one_each(found: dict[str, Found], folder: str, names: dict[Path, str]) -> Names:
-    """The largest face of each named picture below `folder`."""
-    here = [path for path, faces in found[MODELS[0]].items() if folder in path.parts and faces]
-    return {(path, 0): names[path] for path in here if path in names}
+def of_one(found: Found, photos: Path) -> tuple[Names, Names]:
+    """Who the largest face is in each portrait, and in each named picture in the wild."""
+    people = {path: path.parent.name for path in found if "people" in path.parts}
+    wild = {path: name for path, name in _by_pairs(photos / "wild").items() if path in found}
+    return tuple({(path, 0): name for path, name in of.items() if found[path]} for of in (people, wild))  # type: ignore[return-value]  # two
 
 
 def _by_pairs(folder: Path) -> dict[Path, str]:
