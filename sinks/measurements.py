@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from clickhouse_connect.driver.client import Client
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
 from schemas.errors import Unavailable
@@ -84,6 +84,11 @@ class LagProbe:
         """`groups`: consumer group → the topics that it reads."""
         self._admin = AdminClient(dict(config))
         self._groups = groups
+        # The admin client asks for a group's offsets, too, but a connection that breaks meanwhile ends the
+        # process (librdkafka issue 4605). A consumer that never subscribes is no member, and asks safely.
+        self._onlookers = {
+            group: Consumer({**config, "group.id": group, "enable.auto.commit": False}) for group in groups
+        }
 
     def lags(self, timeout: float = TIMEOUT) -> list[Lag]:
         """The lag on every partition of every group; of a group that has never committed, none."""
@@ -95,11 +100,9 @@ class LagProbe:
     def _of(self, group: str, topics: Sequence[str], timeout: float) -> list[Lag]:
         known = self._admin.list_topics(timeout=timeout).topics
         places = [TopicPartition(t, number) for t in topics if t in known for number in known[t].partitions]
-        asked = [ConsumerGroupTopicPartitions(group, places)]
-        answers = self._admin.list_consumer_group_offsets(asked, request_timeout=timeout)
         committed = {
             (place.topic, place.partition): place.offset
-            for place in answers[group].result(timeout).topic_partitions
+            for place in self._onlookers[group].committed(places, timeout=timeout)
             if place.offset >= 0 and not place.error
         }
         if not committed:
