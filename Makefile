@@ -11,7 +11,7 @@ NODE := $(shell node -e 'const [a, b] = process.versions.node.split(".").map(Num
 NO_NODE := Node 20.19 or newer is missing, so the dashboards are not built: install it (nodejs.org), then run make viewer.
 
 .DEFAULT_GOAL := help
-.PHONY: bench-faces bench-face-throughput
+.PHONY: bench-faces bench-face-throughput bench-hard-faces
 .PHONY: help install install-demo viewer lock format lint typecheck test check-viewer browser bench bench-exports chaos long demo clean
 
 help:  ## this list
@@ -95,6 +95,9 @@ bench-faces: install  ## grouping faces beside peers: quality, time, memory; ARG
 
 bench-face-throughput: install  ## photos a second beside DeepFace.represent; ARGS="--photos DIR"
 	$(BIN)/python tests/benchmarks/face_throughput.py $(ARGS)
+
+bench-hard-faces: install  ## groups of blurred, badly lit and covered faces; ARGS="--photos DIR"
+	$(BIN)/python tests/benchmarks/face_hardships.py $(ARGS)
 
 # SELFIE may name several files, separated by spaces.
 demo: $(if $(PHOTOS)$(SELFIE),.venv/dev,.venv/demo)  ## the whole pipeline on this machine; PHOTOS=DIR SELFIE=FILE add faces
