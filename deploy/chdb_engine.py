@@ -128,9 +128,12 @@ class Progress:
 
 
 class Engine:
-    """The one chDB engine of this process. Raises FolderInUseError when another process has `path`."""
+    """The one chDB engine of this process. Raises FolderInUseError when another process has `path`.
 
-    def __init__(self, path: Path) -> None:
+    It begins no insert (error 243) and no merge that would leave less than `keep_free` bytes on the disk.
+    """
+
+    def __init__(self, path: Path, keep_free: int = 0) -> None:
         if "?" in str(path):
             raise ValueError(
                 f"{path}: a data folder's name must not contain '?', chDB reads options behind it"
@@ -139,7 +142,7 @@ class Engine:
         _check_lock(path / "status")
         self.path = path
         try:
-            self._keeper = chdb.connect(str(path))
+            self._keeper = _connect(path, keep_free)
         except RuntimeError as error:
             raise FolderInUseError(f"chDB cannot open {path}: {error}") from error
         row = self._keeper.query(
@@ -150,6 +153,15 @@ class Engine:
             "SELECT lower(name) FROM system.table_functions", "TabSeparatedRaw"
         ).bytes()
         self._table_functions = frozenset(names.decode().split())
+
+    def broken_parts(self) -> list[str]:
+        """Names of the parts, table first, that could not be read when their tables were opened."""
+        sql = (
+            "SELECT concat(database, '.', table, ' ', name) FROM system.detached_parts "
+            "WHERE startsWith(reason, 'broken') ORDER BY ALL"
+        )
+        lines: str = self._keeper.query(sql, "TabSeparatedRaw").bytes().decode()
+        return lines.splitlines()
 
     def close(self) -> None:
         """Stop what still runs and close the folder."""
@@ -257,6 +269,25 @@ class Engine:
             except RuntimeError as error:
                 raise EngineError.of(error) from error
             yield handle
+
+
+def _connect(path: Path, keep_free: int) -> Any:
+    """The first handle, which opens the engine: only it can bring a configuration.
+
+    That comes through a pipe, because it has to come when the disk is full, too.
+    """
+    text = (
+        "<clickhouse><storage_configuration><disks><default>"
+        f"<keep_free_space_bytes>{keep_free}</keep_free_space_bytes>"
+        "</default></disks></storage_configuration></clickhouse>"
+    )
+    reading, writing = os.pipe()
+    try:
+        _write_all(writing, text.encode())
+        os.close(writing)
+        return chdb.connect(f"{path}?config-file=/dev/fd/{reading}")
+    finally:
+        os.close(reading)
 
 
 def _prepare(handle: Any, call: Call) -> None:

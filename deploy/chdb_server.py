@@ -63,12 +63,17 @@ class CannotServeError(RuntimeError):
     """The front cannot start; the message says what to do."""
 
 
-def create_app(path: Path, users: Sequence[User]) -> Starlette:
+def create_app(path: Path, users: Sequence[User], keep_free: int = 0) -> Starlette:
     """The front over the data folder `path`, which is made if missing, opened here and closed on shutdown.
 
-    Raises FolderInUseError if another process has it.
+    `keep_free`: see Engine. Raises FolderInUseError if another process has the folder.
     """
-    front = _Front(Engine(path), users)
+    front = _Front(Engine(path, keep_free), users)
+    if broken := front.engine.broken_parts():
+        logger.error(
+            "%d parts cannot be read and were set aside; what they held may be missing: `gallery verify` "
+            "says what to do. They are: %s", len(broken), ", ".join(broken[:20])
+        )  # fmt: skip
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -205,7 +210,7 @@ def _credentials(request: Request, pairs: dict[str, str]) -> tuple[str | None, s
     return pairs.get("user"), pairs.get("password", "")
 
 
-def serve(path: Path, host: str, port: int, users: Sequence[User]) -> None:
+def serve(path: Path, host: str, port: int, users: Sequence[User], keep_free: int = 0) -> None:
     """Serve until SIGTERM or SIGINT; then running statements have 5 s to end. Port 0 takes a free one.
 
     It is ready when `/ping` answers; connections wait from the moment that the line "ClickHouse interface of
@@ -224,7 +229,7 @@ def serve(path: Path, host: str, port: int, users: Sequence[User]) -> None:
                 "Stop what listens there, or take another port."
             ) from error
         try:
-            app = create_app(path.resolve(), users)
+            app = create_app(path.resolve(), users, keep_free)
         except FolderInUseError as error:
             raise CannotServeError(str(error)) from error
         # In chDB a bare table name may be a file here; the data folder holds none that would tell anything.
@@ -272,12 +277,13 @@ def main(
     users: Annotated[Path, typer.Option(help="A JSON file with names and passwords, mode 0600.")],
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="The port to listen on; 0 takes a free one.")] = 8123,
+    keep_free: Annotated[int, typer.Option(help="MB of the disk that inserts and merges leave free.")] = 0,
 ) -> None:
     """Serve ClickHouse's HTTP interface over a chDB data folder."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("uvicorn.error").addFilter(_broke_off_on_purpose)
     try:
-        serve(path, host, port, read_users(users))
+        serve(path, host, port, read_users(users), keep_free * 1_000_000)
     except CannotServeError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from error

@@ -84,7 +84,8 @@ def verify(galleries: Galleries = None) -> None:
     """Compare every projection with the facts and print every difference. Exit code 1 if there is one.
 
     Says nothing when all is well. Also lists ids that stand for several facts, and keys that came with
-    different contents: both are mistakes of a producer.
+    different contents: both are mistakes of a producer. Exit code 1, too, while there are broken parts of
+    tables that ClickHouse set aside when it started: facts may have been in them.
 
     \b
     gallery verify
@@ -107,9 +108,28 @@ def verify(galleries: Galleries = None) -> None:
         console.note(
             f"conflict  {gallery} {kind} {at:%Y-%m-%dT%H:%M:%S.%f} {event_id}: the greater hash counts"
         )
+    broken = _say_broken_parts(client)
     if shown:
         console.fail(f"{shown} differences: `gallery rebuild` computes the projections anew")
+    if shown or broken:
         raise typer.Exit(1)
+
+
+def _say_broken_parts(client: Client) -> bool:
+    """Whether there are any; names them and says what to do."""
+    from processors.rebuild import broken_parts  # noqa: PLC0415
+
+    broken = broken_parts(client)
+    for table, part in broken:
+        console.say(f"broken part  {table}  {part}")
+    if broken:
+        console.fail(
+            f"{len(broken)} parts could not be read when ClickHouse started, and were set aside; what they "
+            f"held may be missing. `gallery replay --database {client.database}` brings the facts back that "
+            "Kafka still has (those that are there stay as they are) and computes the projections; then "
+            "ALTER TABLE table DROP DETACHED PART 'part' SETTINGS allow_drop_detached = 1 ends this message"
+        )
+    return bool(broken)
 
 
 def report(

@@ -172,6 +172,7 @@ def components(settings: Settings, workers: Sequence[str] = DEFAULT_WORKERS) -> 
             sys.executable, "-m", "deploy.chdb_server",
             "--path", str(settings.folder / "clickhouse"), "--users", str(credentials_file(settings.folder)),
             "--host", address[0], "--port", str(address[1]),
+            "--keep-free", str(settings.clickhouse_keep_free),
         )
         # fmt: on
         url = f"http://{address[0]}:{address[1]}/ping"

@@ -77,6 +77,12 @@ class Settings(BaseSettings):
     clickhouse_host: str = Field("127.0.0.1", description="Host of ClickHouse's HTTP interface")
     clickhouse_port: Port = Field(8123, description="Port of ClickHouse's HTTP interface")
     clickhouse_secure: bool = Field(default=False, description="Speak HTTPS with ClickHouse")
+    clickhouse_keep_free: int = Field(
+        1000,
+        ge=0,
+        description="MB of its disk that the embedded engine leaves free: no insert and no merge begins that "
+        "would go below. On a disk that is really full it breaks tables",
+    )
     clickhouse_database: Identifier = Field("gallery", description="Database of all tables and views")
     clickhouse_user: str = Field("gallery", description="User that writes")
     clickhouse_password: SecretStr | None = Field(

@@ -64,6 +64,15 @@ def rebuild(client: Client, progress: Callable[[str], None] = lambda _gallery: N
     return len(galleries)
 
 
+def broken_parts(client: Client) -> list[tuple[str, str]]:
+    """(table, name) of parts that ClickHouse could not read when it opened their tables, and set aside."""
+    sql = (
+        "SELECT table, name FROM system.detached_parts "
+        "WHERE database = currentDatabase() AND startsWith(reason, 'broken') ORDER BY ALL"
+    )
+    return [(table, name) for table, name in client.query(sql).result_rows]
+
+
 def verify(client: Client, gallery_id: str) -> Iterator[Difference]:
     """Every difference between the projections of a gallery and its facts. Changes nothing.
 

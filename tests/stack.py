@@ -140,6 +140,8 @@ class ClickHouse:
     process: subprocess.Popen[bytes] | None = None
     variables: Mapping[str, str] = field(default_factory=dict)
     """Environment variables beside those of the test."""
+    keep_free: int = 0
+    """MB that stay free on its disk."""
 
     def start(self) -> None:
         users = self.folder / "users.json"
@@ -156,6 +158,7 @@ class ClickHouse:
         argv = [
             sys.executable, "-m", "deploy.chdb_server",
             "--path", str(self.folder / "data"), "--users", str(users), "--port", str(self.port),
+            "--keep-free", str(self.keep_free),
         ]
         # fmt: on
         with (self.folder / "log").open("ab") as log:

@@ -186,6 +186,8 @@ def test_clickhouse_has_a_user_that_writes_and_one_that_reads(
     improvements = config.find("access_control_improvements")
     assert improvements is not None
     assert improvements.findtext("settings_constraints_replace_previous") == "true"
+    kept = config.findtext("storage_configuration/disks/default/keep_free_space_bytes")
+    assert kept == str(load_settings().clickhouse_keep_free * 1_000_000)
 
 
 def test_the_engine_can_read_every_grant(users: ET.Element, clickhouse: Client) -> None:
