@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from confluent_kafka import KafkaError, Message, Producer, TopicPartition
+import structlog
+from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # its stubs leave it out
 from stack import Broker
 
@@ -182,6 +183,44 @@ def test_members_that_come_and_go_lose_nothing(
     late_stop.set()
     late.join()
     assert written == set(range(sent))
+
+
+@pytest.mark.kafka
+def test_a_commit_with_the_epoch_of_before_is_no_error(kafka: Broker, unique: str) -> None:
+    """Whoever commits all the time while others come and go meets STALE_MEMBER_EPOCH at each coming."""
+    admin = AdminClient(admin_config(kafka.bootstrap))
+    admin.create_topics([NewTopic(unique, PARTITIONS, 1)])[unique].result(10)
+    publish(kafka, unique, range(40))
+    config = consumer_config(kafka.profile, kafka.bootstrap, unique)
+    steady = BatchConsumer(config, [unique], max_messages=1000, max_wait=0.005)
+    read = everything(steady, 40)
+    stopping, raised = threading.Event(), []
+
+    def commit_all_the_time() -> None:
+        try:
+            while not stopping.is_set():
+                steady.commit(read)
+                steady.batch()
+        except KafkaException as error:
+            raised.append(error)
+
+    with structlog.testing.capture_logs() as said:
+        thread = threading.Thread(target=commit_all_the_time)
+        thread.start()
+        for _ in range(8):
+            guest = BatchConsumer(config, [unique], max_messages=1000, max_wait=0.005)
+            deadline = time.monotonic() + 4
+            while time.monotonic() < deadline:
+                guest.batch()
+            guest.close()
+            if raised or any("STALE_MEMBER_EPOCH" in line.get("reason", "") for line in said):
+                break
+        else:
+            raise AssertionError("no commit was refused")
+        stopping.set()
+        thread.join()
+    steady.close()
+    assert raised == []
 
 
 def test_keep_alive_keeps_the_membership_where_sleep_would_lose_it(
