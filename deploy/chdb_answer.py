@@ -118,9 +118,9 @@ class Answer(Response):
             try:
                 await self._send(source, scope, receive, send)
             finally:
-                os.close(source)
                 with anyio.CancelScope(shield=True):
-                    await self._stop(working)
+                    await self._stop(working, source)
+                os.close(source)
                 tasks.cancel_scope.cancel()
 
     async def _work(self, sink: int, working: anyio.CancelScope) -> None:
@@ -141,14 +141,19 @@ class Answer(Response):
         if self._progress.reading:
             answering.cancel()
 
-    async def _stop(self, working: anyio.CancelScope) -> None:
-        """Return when the worker thread is free again, which is at once after a whole answer."""
+    async def _stop(self, working: anyio.CancelScope, source: int) -> None:
+        """Return when the worker thread is free again, which is at once after a whole answer.
+
+        Until then the pipe is read: a write to a closed one would count as one to a full disk.
+        """
         self._progress.abandoned = True
         working.cancel()
-        while not self._done.is_set():
-            await anyio.to_thread.run_sync(self._kill)
-            with anyio.move_on_after(0.5):
-                await self._done.wait()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_read_to_the_end, source)
+            while not self._done.is_set():
+                await anyio.to_thread.run_sync(self._kill)
+                with anyio.move_on_after(0.5):
+                    await self._done.wait()
 
     async def _send(self, source: int, scope: Scope, receive: Receive, send: Send) -> None:
         with tempfile.SpooledTemporaryFile(max_size=8 * _CHUNK) as held:
@@ -210,6 +215,11 @@ class Answer(Response):
 async def _read(source: int) -> bytes:
     await anyio.wait_readable(source)
     return os.read(source, _CHUNK)
+
+
+async def _read_to_the_end(source: int) -> None:
+    while await _read(source):
+        pass
 
 
 async def _apart(stage: Stage, chunk: bytes) -> bytes:

@@ -10,7 +10,6 @@ says that all is well when the part cannot be stored, on a full disk for one.
 """
 
 import errno
-import fcntl
 import os
 import re
 import tempfile
@@ -24,6 +23,7 @@ from typing import Any, BinaryIO
 
 import chdb
 
+from deploy.chdb_folder import failed_writes, open_folder, text_of
 from deploy.chdb_sql import (
     READER_DEFAULTS,
     READING,
@@ -83,10 +83,6 @@ class EngineError(Exception):
         return cls(int(found[1]), re.sub(r"^(Code: \d+\. DB::Exception: )\1", r"\1", text))
 
 
-class FolderInUseError(RuntimeError):
-    """Another process has the data folder open."""
-
-
 @dataclass(frozen=True)
 class ExternalTable:
     """Rows that came with a query, to be read in it as a temporary table."""
@@ -134,25 +130,13 @@ class Engine:
     """
 
     def __init__(self, path: Path, keep_free: int = 0) -> None:
-        if "?" in str(path):
-            raise ValueError(
-                f"{path}: a data folder's name must not contain '?', chDB reads options behind it"
-            )
-        path.mkdir(parents=True, exist_ok=True)
-        _check_lock(path / "status")
+        self._keeper = open_folder(path, keep_free)
         self.path = path
-        try:
-            self._keeper = _connect(path, keep_free)
-        except RuntimeError as error:
-            raise FolderInUseError(f"chDB cannot open {path}: {error}") from error
-        row = self._keeper.query(
-            "SELECT version(), timezone(), displayName(), revision()", "TabSeparatedRaw"
-        ).bytes()
-        self.version, self.timezone, self.display_name, _ = row.decode().rstrip("\n").split("\t")
-        names = self._keeper.query(
-            "SELECT lower(name) FROM system.table_functions", "TabSeparatedRaw"
-        ).bytes()
-        self._table_functions = frozenset(names.decode().split())
+        row = text_of(self._keeper, "SELECT version(), timezone(), displayName()")
+        self.version, self.timezone, self.display_name = row.rstrip("\n").split("\t")
+        names = text_of(self._keeper, "SELECT lower(name) FROM system.table_functions")
+        self._table_functions = frozenset(names.split())
+        self._failed_writes = self._count_failed_writes()
 
     def broken_parts(self) -> list[str]:
         """Names of the parts, table first, that could not be read when their tables were opened."""
@@ -160,8 +144,28 @@ class Engine:
             "SELECT concat(database, '.', table, ' ', name) FROM system.detached_parts "
             "WHERE startsWith(reason, 'broken') ORDER BY ALL"
         )
-        lines: str = self._keeper.query(sql, "TabSeparatedRaw").bytes().decode()
-        return lines.splitlines()
+        return text_of(self._keeper, sql).splitlines()
+
+    def write_failed(self) -> bool:
+        """Whether a write to a file failed since the start: on a full or broken disk, beyond a quota.
+
+        Parts may not be all there then. The process has to end at once: the next start sets such parts aside
+        and takes those that they were merged from, which stay on the disk for a minute.
+        """
+        return self._count_failed_writes() != self._failed_writes
+
+    def _count_failed_writes(self) -> int:
+        with chdb.connect(str(self.path)) as handle:
+            return failed_writes(handle)
+
+    def _check_written(self) -> None:
+        if self.write_failed():
+            raise EngineError.refuse(
+                NOT_ENOUGH_SPACE,
+                "NOT_ENOUGH_SPACE",
+                f"A write to {self.path} failed, most likely because the disk is full: make space. "
+                "What this statement wrote may not be all there; repeat it",
+            )
 
     def close(self) -> None:
         """Stop what still runs and close the folder."""
@@ -198,6 +202,8 @@ class Engine:
                         _write_all(out, answer)
             except RuntimeError as error:
                 raise EngineError.of(error) from error
+            if not progress.reading:
+                self._check_written()
             progress.summary = _summary(result)
 
     def insert(self, call: Call, insert: Insert, chunks: Callable[[], bytes], progress: Progress) -> None:
@@ -214,6 +220,7 @@ class Engine:
                 result = handle.query(insert.reading(rows), "Null")
             except RuntimeError as error:
                 raise EngineError.of(error) from error
+        self._check_written()
         progress.summary = _summary(result)
 
     def _canonical(self, handle: Any, sql: bytes, call: Call) -> bytes:
@@ -269,25 +276,6 @@ class Engine:
             except RuntimeError as error:
                 raise EngineError.of(error) from error
             yield handle
-
-
-def _connect(path: Path, keep_free: int) -> Any:
-    """The first handle, which opens the engine: only it can bring a configuration.
-
-    That comes through a pipe, because it has to come when the disk is full, too.
-    """
-    text = (
-        "<clickhouse><storage_configuration><disks><default>"
-        f"<keep_free_space_bytes>{keep_free}</keep_free_space_bytes>"
-        "</default></disks></storage_configuration></clickhouse>"
-    )
-    reading, writing = os.pipe()
-    try:
-        _write_all(writing, text.encode())
-        os.close(writing)
-        return chdb.connect(f"{path}?config-file=/dev/fd/{reading}")
-    finally:
-        os.close(reading)
 
 
 def _prepare(handle: Any, call: Call) -> None:
@@ -369,19 +357,3 @@ def _write_all(out: int, answer: bytes) -> None:
     with suppress(BrokenPipeError):  # nobody reads any more
         while rest:
             rest = rest[os.write(out, rest) :]
-
-
-def _check_lock(status: Path) -> None:
-    """ClickHouse locks this file while it has the folder open, and writes its process id into it."""
-    if not status.exists():
-        return
-    with status.open("rb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = re.search(rb"PID: (\d+)", file.read(200))
-            by = f"process {holder[1].decode()}" if holder else "another process"
-            raise FolderInUseError(
-                f"{status.parent} is in use by {by}: chDB allows one process per data folder. "
-                "Use the ClickHouse interface that already serves it, stop it, or name another folder."
-            ) from None

@@ -36,13 +36,16 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from deploy.chdb_answer import Answer, status_of
-from deploy.chdb_engine import READONLY, Engine, EngineError, FolderInUseError, Progress
+from deploy.chdb_engine import READONLY, Engine, EngineError, Progress
+from deploy.chdb_folder import FolderInUseError
 from deploy.chdb_request import Statement, pairs_of, read_statement
 
 logger = logging.getLogger(__name__)
 
 AUTHENTICATION_FAILED = 516
 _STATEMENTS_AT_ONCE = 16
+_LOOK_SECONDS = 1.0
+"""Between two looks for writes that failed; much less than the `old_parts_lifetime` of chdb_folder."""
 _GO_HANDSHAKE = b"SELECT displayName(), version(), revision(), timezone()"
 
 
@@ -66,7 +69,8 @@ class CannotServeError(RuntimeError):
 def create_app(path: Path, users: Sequence[User], keep_free: int = 0) -> Starlette:
     """The front over the data folder `path`, which is made if missing, opened here and closed on shutdown.
 
-    `keep_free`: see Engine. Raises FolderInUseError if another process has the folder.
+    `keep_free`: see Engine. Raises FolderInUseError if another process has the folder. Ends the process,
+    with the code os.EX_IOERR, when a write to the disk fails (`Engine.write_failed`).
     """
     front = _Front(Engine(path, keep_free), users)
     if broken := front.engine.broken_parts():
@@ -77,7 +81,10 @@ def create_app(path: Path, users: Sequence[User], keep_free: int = 0) -> Starlet
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        yield
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_end_when_a_write_fails, front.engine)
+            yield
+            tasks.cancel_scope.cancel()
         await anyio.to_thread.run_sync(front.engine.close)
 
     return Starlette(
@@ -88,6 +95,19 @@ def create_app(path: Path, users: Sequence[User], keep_free: int = 0) -> Starlet
         ],
         lifespan=lifespan,
     )
+
+
+async def _end_when_a_write_fails(engine: Engine) -> None:
+    failed = False
+    while not failed:
+        await anyio.sleep(_LOOK_SECONDS)
+        failed = await anyio.to_thread.run_sync(engine.write_failed)
+    logger.critical(
+        "a write to %s failed, most likely because the disk is full: make space. This process ends here; "
+        "the next start sets aside what was written in part, and nothing that was acknowledged is lost",
+        engine.path,
+    )
+    os._exit(os.EX_IOERR)  # in order, it would write on
 
 
 async def _alive(_: Request) -> Response:

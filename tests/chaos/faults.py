@@ -12,7 +12,7 @@ from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, TopicPartiti
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 from live_stack import wait_for
 from stack import Broker, ClickHouse
-from stage import FAKETIME, Kind, Stage
+from stage import FAKETIME, LEFT, Kind, Stage
 
 from schemas.topics import ATTENDEES, CHANGES, EVENTS, FACES_GROUP, INGEST_GROUP, REFRESH_GROUP, Topic
 
@@ -99,18 +99,21 @@ def cut_or_slow_a_connection(stage: Stage, rng: Random) -> str:
 
 
 def fill_a_disk(stage: Stage, rng: Random) -> str:
+    """To the last byte, or leave ClickHouse what it needs to end what it began; who ends is started again."""
     server: Broker | ClickHouse = stage.clickhouse
     if stage.broker_kind == "kafka" and rng.random() < 0.4:
         server = stage.broker
+    leave = LEFT if server is stage.clickhouse and rng.random() < 0.5 else 0
     seconds = rng.uniform(1, 5)
-    with stage.full_disk(server.folder):
+    with stage.full_disk(server.folder, leave):
         time.sleep(seconds)
-    time.sleep(0.5)
+    time.sleep(2.5)  # ClickHouse's interface looks every second whether a write failed
     assert server.process is not None
     ended = server.process.poll() is not None
     if ended:
         server.start()
-    return f"no space for {type(server).__name__} {seconds:.1f} s{', which ended' if ended else ''}"
+    name, left = type(server).__name__, f"{leave // 1_000_000} MB" if leave else "nothing"
+    return f"{left} left for {name} {seconds:.1f} s{', which ended' if ended else ''}"
 
 
 def lose_changes(stage: Stage, rng: Random) -> str:

@@ -33,7 +33,7 @@ DISK_MEGABYTES: Final = 400
 KEEP_FREE: Final = 100
 """MB of its small disk that ClickHouse leaves free."""
 LEFT: Final = KEEP_FREE * 100_000
-"""Bytes that others leave of it when they fill the disk."""
+"""Bytes that others leave of it, some of the times that they fill the disk."""
 FAKETIME: Final = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
 WORKER: Final = Path(__file__).with_name("worker.py")
 Kind = Literal["ingest", "refresh", "faces"]
@@ -198,15 +198,11 @@ class Stage:
             worker.signal(SIGCONT)
 
     @contextmanager
-    def full_disk(self, disk: Path) -> Iterator[None]:
-        """Nothing can be written there meanwhile; whoever ended over it is started again.
-
-        A tenth of what ClickHouse leaves free is left, so that it can end what it has begun: on the last
-        byte its engine takes a merged part for written that is not (decision 20).
-        """
+    def full_disk(self, disk: Path, leave: int = 0) -> Iterator[None]:
+        """Nothing but `leave` bytes can be written there meanwhile."""
         ballast = disk / "ballast"
         try:
-            _fill(ballast, leave=LEFT if disk == self.clickhouse.folder else 0)
+            _fill(ballast, leave)
             yield
         finally:
             ballast.unlink(missing_ok=True)
