@@ -84,7 +84,7 @@ bench-panels: install  ## ms of every query of every dashboard and alert; ARGS="
 chaos: install  ## seeded runs with faults between any two steps; ARGS="--runs 1000"; on real processes: ARGS="--real --runs 60"
 	$(BIN)/python tests/chaos/run.py $(ARGS)
 
-long: install  ## tests that take minutes: ClickHouse and the broker away for three of them
+long: install  ## tests that take minutes: ClickHouse and the broker away for some, workers restarted one by one
 	$(BIN)/pytest -m long $(ARGS)
 
 bench-exports: install  ## time and peak memory of exports: a report of 1M events, 10M raw events; ARGS="--raw 2000000"

@@ -38,7 +38,7 @@ from schemas.topics import (
 from schemas.wire import encode
 from sinks.measurements import LagProbe
 
-pytestmark = [pytest.mark.stack, pytest.mark.kafka]
+pytestmark = [pytest.mark.stack, pytest.mark.kafka, pytest.mark.long]
 
 GROUPS: dict[Kind, tuple[str, tuple[Topic, ...]]] = {
     "ingest": (INGEST_GROUP, (EVENTS, ATTENDEES)),
