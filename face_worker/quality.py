@@ -31,7 +31,7 @@ def _sharpness(picture: Picture, area: Area) -> float:
     grey: npt.NDArray[Any] = np.asarray(box, dtype=np.float64) @ _GREY
     across = grey[:, :-2] - 2 * grey[:, 1:-1] + grey[:, 2:]
     down = grey[:-2] - 2 * grey[1:-1] + grey[2:]
-    return 4 * float(min(across.var(), down.var()))
+    return 4 * float(min(across.var(), down.var()))  # 4: two that are alike sum up to it
 
 
 def _pose(area: Area) -> tuple[float, float, float]:

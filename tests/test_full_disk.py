@@ -65,6 +65,7 @@ def test_inserts_and_merges_wait_while_the_disk_has_less_than_must_stay_free(ser
         pause=make_room,
         waiting=waiting,
     )
+    assert len(said) >= 2
     assert all("not enough space" in text for text in said[:2])
     assert not waiting
     assert client.query("SELECT a FROM t ORDER BY a").result_rows == [(1,), (2,), (3,)]

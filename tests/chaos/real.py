@@ -98,6 +98,7 @@ class Run:
         self.sent: list[list[tuple[str, list[tuple[str, int, int]]]]] = [[] for _ in range(PUBLISHERS)]
         self.early: set[tuple[str, int, int, str]] = set()
         self.raised: list[BaseException] = []
+        self.probe: LagProbe | None = None
 
     def go(self) -> Real:
         began = time.monotonic()
@@ -230,7 +231,8 @@ class Run:
             done = committed(self.stage.settings, ends, group)
             left += [(group, place, done[place], end) for place, end in ends.items() if done[place] < end]
         if self.stage.settings.profile.exact_end_offsets:
-            left += [lag for lag in LagProbe(self.stage.settings.admin(), groups).lags() if lag.lag]
+            self.probe = self.probe or LagProbe(self.stage.settings.admin(), groups)
+            left += [lag for lag in self.probe.lags() if lag.lag]
         return left
 
     def _compare(self) -> None:
