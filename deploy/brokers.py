@@ -26,6 +26,8 @@ class BrokerProfile:
     `creates_topics`: a client that is faster than `gallery topics create` makes the broker create a
     topic, with a number of partitions of its own; that is no fault then, only less parallel.
     `leave_while_joining`: a member may leave at any moment; else only while its group is at rest.
+    `leaves_out`: while several producers write, a reader may be shown a message before those in front of
+    it; every offset has a message, so that it can notice.
     """
 
     kind: BrokerKind
@@ -38,6 +40,7 @@ class BrokerProfile:
     durable: bool
     creates_topics: bool
     leave_while_joining: bool
+    leaves_out: bool
     replication_factor: int
     compression: str = "lz4"
 
@@ -57,6 +60,7 @@ PROFILES: Final[Mapping[BrokerKind, BrokerProfile]] = {
         durable=False,
         creates_topics=True,
         leave_while_joining=False,
+        leaves_out=True,
         replication_factor=1,
     ),
     "kafka": BrokerProfile(
@@ -70,6 +74,7 @@ PROFILES: Final[Mapping[BrokerKind, BrokerProfile]] = {
         durable=True,
         creates_topics=False,
         leave_while_joining=True,
+        leaves_out=False,
         replication_factor=1,
     ),
     # Somebody else's cluster: the protocol that every version speaks, and its own replication factor.
@@ -84,6 +89,7 @@ PROFILES: Final[Mapping[BrokerKind, BrokerProfile]] = {
         durable=True,
         creates_topics=False,
         leave_while_joining=True,
+        leaves_out=False,
         replication_factor=-1,
     ),
 }

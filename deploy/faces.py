@@ -64,7 +64,11 @@ def run_faces(settings: Settings, embedder: Embedder | None = None, numbers: Fac
         lambda: connect(target(settings)), what="connecting to ClickHouse", stopping=stopping
     )
     consumer = BatchConsumer(
-        settings.consumer(FACES_GROUP), [EVENTS.name], max_messages=_BATCH, max_wait=_WAIT_SECONDS
+        settings.consumer(FACES_GROUP),
+        [EVENTS.name],
+        max_messages=_BATCH,
+        max_wait=_WAIT_SECONDS,
+        every_offset=settings.profile.leaves_out,
     )
     waiting = Waiting(stopping, consumer.keep_alive)
     own = model.thresholds

@@ -66,6 +66,7 @@ def run_ingest(settings: Settings) -> None:
         [EVENTS.name, ATTENDEES.name],
         max_messages=settings.ingest_batch,
         max_wait=settings.ingest_wait,
+        every_offset=settings.profile.leaves_out,
     )
     breaker = CircuitBreaker(settings.ingest_dead_letter_minimum, settings.ingest_dead_letter_rate)
     ingest = Ingest(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from time import monotonic
 from typing import Any, Final
 
@@ -12,25 +13,20 @@ import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from schemas.errors import TopicError
+from sinks.gaps import Gaps
 
 log: Final = structlog.get_logger(__name__)
 MAX_BATCH_BYTES: Final = 64 << 20
 """A batch ends when it holds this much, so that large messages do not fill the memory."""
 
+COMMIT_SECONDS: Final = 5.0
+"""The longest wait for the answer to a commit before work goes on without it."""
+
 LEAVE_SECONDS: Final = 12.0
 """The longest wait for the end of a join before a member leaves all the same."""
 
-_MEMBERSHIP_LOST: Final = {
-    KafkaError.ILLEGAL_GENERATION,
-    KafkaError.UNKNOWN_MEMBER_ID,
-    KafkaError.REBALANCE_IN_PROGRESS,
-    KafkaError.FENCED_INSTANCE_ID,
-    KafkaError.STALE_MEMBER_EPOCH,
-    KafkaError.FENCED_MEMBER_EPOCH,
-    KafkaError._ASSIGNMENT_LOST,  # noqa: SLF001 - librdkafka's own codes start with an underscore
-    KafkaError._STATE,  # noqa: SLF001
-    KafkaError._NO_OFFSET,  # noqa: SLF001
-}
+_HOPELESS: Final = {KafkaError.GROUP_AUTHORIZATION_FAILED, KafkaError.TOPIC_AUTHORIZATION_FAILED}
+"""Why a commit is refused today and tomorrow."""
 
 
 class BatchConsumer:
@@ -41,15 +37,26 @@ class BatchConsumer:
     """
 
     def __init__(
-        self, config: Mapping[str, Any], topics: Sequence[str], *, max_messages: int, max_wait: float
+        self,
+        config: Mapping[str, Any],
+        topics: Sequence[str],
+        *,
+        max_messages: int,
+        max_wait: float,
+        every_offset: bool = False,
     ) -> None:
-        """`max_messages` and `max_wait` (seconds) end a batch, whichever comes first."""
+        """`max_messages` and `max_wait` (seconds) end a batch, whichever comes first.
+
+        `every_offset`: each has a message, and where one is missing it is read again (see `sinks.gaps`). Not
+        for topics with transactions or compaction.
+        """
         self._consumer = Consumer(
             {
                 **config,
                 "enable.auto.commit": False,
                 "enable.auto.offset.store": False,
                 "error_cb": self._on_error,
+                "on_commit": self._on_commit,
                 "stats_cb": self._on_statistics,
             },
             logger=logging.getLogger("librdkafka"),
@@ -60,7 +67,12 @@ class BatchConsumer:
         self._max_messages = max_messages
         self._max_wait = max_wait
         self._read: list[Message] = []  # what the next batch holds so far
+        self._size = 0  # bytes of that
         self._gone: set[tuple[str, int]] = set()  # partitions that left since the last batch
+        self._owed: dict[tuple[str, int], int] = {}  # offsets to commit, by partition
+        self._asked = False  # a commit is on its way
+        self._refused: KafkaError | None = None
+        self._gaps = Gaps() if every_offset else None
         self.assigned = False
         self.away = False
         """No broker answers; noticed by what librdkafka reports, over when one answers again."""
@@ -70,20 +82,16 @@ class BatchConsumer:
         """The next messages; an empty list when none came in time. Raises TopicError, KafkaException."""
         if self.away:
             self._look_for_broker()
+        self._commit_owed()
         deadline = monotonic() + self._max_wait
-        size = 0
-        while (
-            (left := deadline - monotonic()) > 0
-            and len(self._read) < self._max_messages
-            and size < MAX_BATCH_BYTES
-        ):
+        while (left := deadline - monotonic()) > 0 and not self._full:
             came = self._consumer.consume(self._max_messages - len(self._read), timeout=min(left, 0.1))
             for message in came:
-                size += len(message.value() or b"")
                 self._keep(message)
+            self._read_again()
             if self._read and not came:
                 break  # the topic is quiet: what is there should not wait
-        messages, self._read = self._read, []
+        messages, self._read, self._size = self._read, [], 0
         self._gone.clear()
         return messages
 
@@ -101,47 +109,77 @@ class BatchConsumer:
         self._consumer.resume(self._consumer.assignment())
 
     def commit(self, messages: Iterable[Message]) -> None:
-        """Commit what comes behind `messages`, and wait for the answer.
+        """Commit what comes behind `messages`, and wait for the answer while the broker is there.
 
-        When the membership is lost, the messages come again, at whoever has their partitions now. So do
-        those of a partition that went to somebody else meanwhile, who may have committed more of it: also
-        when it is back, or the group would look as if it had not read what it has.
+        What is refused while the group is joining, and what is not answered, is committed again with the next
+        batch, or nobody would commit it on a partition that stays here and gets no more messages. Where a
+        partition is lost, its messages come again, at whoever has it now. So do those of one that went to
+        somebody else meanwhile, who may have committed more of it: also when it is back, or the group would
+        look as if it had not read what it has.
         """
-        following: dict[tuple[str, int], int] = {}
-        for message in messages:
-            place = _place(message)
-            following[place] = max(following.get(place, 0), _number(message.offset()) + 1)
         own = {(part.topic, part.partition) for part in self._consumer.assignment()} - self._gone
-        offsets = [TopicPartition(*place, offset) for place, offset in following.items() if place in own]
-        if not offsets:
-            return
-        try:
-            self._consumer.commit(offsets=offsets, asynchronous=False)
-        except KafkaException as error:
-            code = error.args[0].code()
-            if code not in _MEMBERSHIP_LOST and not error.args[0].retriable():
-                raise
-            log.warning("commit refused, these messages come again", reason=str(error.args[0]))
+        for message in messages:
+            if (place := _place(message)) in own:
+                self._owed[place] = max(self._owed.get(place, 0), _number(message.offset()) + 1)
+        self._commit_owed()
+
+    def _commit_owed(self) -> None:
+        """Not more than one commit is on its way, so that none overtakes another."""
+        if self._owed and not self._asked:
+            self._asked = True
+            offsets = [TopicPartition(*place, offset) for place, offset in self._owed.items()]
+            self._consumer.commit(offsets=offsets, asynchronous=True)
+        deadline = monotonic() + COMMIT_SECONDS
+        while self._asked and not self.away and not self._full and monotonic() < deadline:
+            # This calls back, also with the answer, but goes on waiting then. What comes is kept.
+            if (message := self._consumer.poll(0.005)) is not None:
+                self._keep(message)
+        if refused := self._refused:
+            self._refused = None
+            if refused.code() in _HOPELESS or refused.fatal():
+                raise KafkaException(refused)
+            log.warning("commit refused for now", reason=str(refused))
+
+    def _on_commit(self, error: KafkaError | None, answers: list[TopicPartition]) -> None:
+        self._asked = False
+        for answer in answers:
+            if wrong := error or answer.error:  # each partition has its own answer
+                self._refused = wrong
+            elif self._owed.get((answer.topic, answer.partition)) == answer.offset:
+                del self._owed[answer.topic, answer.partition]
 
     def close(self) -> None:
         """Leave the group at once, so that others take over without waiting.
 
         With statistics switched on, not in the middle of a join: for a broker that does not stand that.
         """
+        with suppress(KafkaException):
+            self._commit_owed()
         asked = monotonic()
         while self._waits_to_leave and self._at_rest <= asked and not self.away:
             self._consumer.poll(0.1)  # read and not committed: it comes again elsewhere
             if monotonic() - asked > LEAVE_SECONDS:
                 log.warning("left while the group is joining")
                 break
-        self._waits_to_leave = False  # closing once more is harmless
         self._consumer.close()
+        self._waits_to_leave, self._owed, self._asked = False, {}, False  # closing once more is harmless
 
     def _keep(self, message: Message) -> None:
         if error := message.error():
             self._judge(error)
-        else:
+        elif not self._gaps or self._gaps.follows(_place(message), _number(message.offset()), monotonic()):
             self._read.append(message)
+            self._size += len(message.value() or b"")
+
+    @property
+    def _full(self) -> bool:
+        return len(self._read) >= self._max_messages or self._size >= MAX_BATCH_BYTES
+
+    def _read_again(self) -> None:
+        for place, offset in self._gaps.due(monotonic()) if self._gaps else ():
+            log.debug("a message is missing", topic=place[0], partition=place[1], offset=offset)
+            with suppress(KafkaException):  # not the moment for it: it is due again soon
+                self._consumer.seek(TopicPartition(*place, offset))
 
     def _judge(self, error: KafkaError) -> None:
         if error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
@@ -168,7 +206,19 @@ class BatchConsumer:
 
     def _on_assign(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self.assigned = True
+        if self._gaps:
+            for place, offset in self._beginnings(partitions):
+                self._gaps.begin(place, offset)
         log.info("partitions assigned", partitions=_names(partitions))
+
+    def _beginnings(self, partitions: list[TopicPartition]) -> Iterator[tuple[tuple[str, int], int]]:
+        """Where reading begins; nothing for those of which the broker does not tell."""
+        with suppress(KafkaException):
+            for part in self._consumer.committed(partitions, timeout=10):
+                offset = part.offset
+                if offset < 0:  # nothing is committed
+                    offset, _ = self._consumer.get_watermark_offsets(part, timeout=10, cached=False)
+                yield (part.topic, part.partition), offset
 
     def _on_revoke(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
         # What was read of them comes again from the last commit on, here or elsewhere. Kept, it would stand
@@ -178,6 +228,9 @@ class BatchConsumer:
         gone = {(part.topic, part.partition) for part in partitions}
         self._read = [message for message in self._read if _place(message) not in gone]
         self._gone |= gone
+        if self._gaps:
+            self._gaps.forget(gone)
+        self._owed = {place: offset for place, offset in self._owed.items() if place not in gone}
         log.info("partitions revoked", partitions=_names(partitions))
 
 

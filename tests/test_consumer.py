@@ -36,9 +36,19 @@ def members(broker: Broker, topic: str) -> Iterator[Callable[..., BatchConsumer]
     """Makes members of the group that is named like the topic; whatever is open is closed at the end."""
     made: list[BatchConsumer] = []
 
-    def member(*, max_messages: int = 1000, max_wait: float = 0.3, **options: Any) -> BatchConsumer:
+    def member(
+        *, max_messages: int = 1000, max_wait: float = 0.3, every_offset: bool = False, **options: Any
+    ) -> BatchConsumer:
         config = consumer_config(broker.profile, broker.bootstrap, topic) | QUICK | options
-        made.append(BatchConsumer(config, [topic], max_messages=max_messages, max_wait=max_wait))
+        made.append(
+            BatchConsumer(
+                config,
+                [topic],
+                max_messages=max_messages,
+                max_wait=max_wait,
+                every_offset=every_offset,
+            )
+        )
         return made[-1]
 
     yield member
@@ -185,44 +195,88 @@ def test_members_that_come_and_go_lose_nothing(
     assert written == set(range(sent))
 
 
+def test_what_the_broker_left_out_is_read_again(
+    broker: Broker, topic: str, members: Callable[..., BatchConsumer]
+) -> None:
+    """The embedded broker does so now and then, under load; here somebody moves the reader on."""
+    consumer = members(every_offset=True)
+    publish(broker, topic, range(80))
+    first = everything(consumer, 80)
+    consumer.commit(first)
+    publish(broker, topic, range(80, 160))
+    consumer._consumer.seek(TopicPartition(topic, 1, 25))  # 100 to 118 of them would never come
+    rest = everything(consumer, 80)
+    assert sorted(numbers(rest)) == list(range(80, 160))
+    consumer.commit(rest)
+    assert committed(consumer, topic) == [40] * PARTITIONS
+
+
+def test_what_the_broker_leaves_out_at_first_is_read_too(
+    broker: Broker, topic: str, members: Callable[..., BatchConsumer]
+) -> None:
+    publish(broker, topic, range(80))
+    first = members()
+    some(first)
+    first._consumer.commit(offsets=[TopicPartition(topic, 0, 5)], asynchronous=False)
+    first.close()
+    consumer = members(every_offset=True)
+    while not consumer.assigned:
+        consumer.keep_alive(0.1)  # reads nothing, or a message that belongs to the next batch
+    consumer._consumer.resume(consumer._consumer.assignment())
+    for partition in (0, 1):
+        consumer._consumer.seek(TopicPartition(topic, partition, 15))
+    found = sorted(numbers(everything(consumer, 75)))
+    assert found == [number for number in range(80) if number % PARTITIONS or number >= 20]
+
+
 @pytest.mark.kafka
-def test_a_commit_with_the_epoch_of_before_is_no_error(kafka: Broker, unique: str) -> None:
-    """Whoever commits all the time while others come and go meets STALE_MEMBER_EPOCH at each coming."""
+def test_a_commit_that_is_refused_while_others_join_is_made_up_for(kafka: Broker, unique: str) -> None:
+    """Whoever commits all the time while others come and go meets STALE_MEMBER_EPOCH at each coming. The
+    partitions that stay get no more messages, which would bring another commit.
+    """
     admin = AdminClient(admin_config(kafka.bootstrap))
     admin.create_topics([NewTopic(unique, PARTITIONS, 1)])[unique].result(10)
-    publish(kafka, unique, range(40))
+    publish(kafka, unique, range(60_000))
     config = consumer_config(kafka.profile, kafka.bootstrap, unique)
-    steady = BatchConsumer(config, [unique], max_messages=1000, max_wait=0.005)
-    read = everything(steady, 40)
+    steady = BatchConsumer(config, [unique], max_messages=100_000, max_wait=5)
+    read = sorted(everything(steady, 60_000), key=lambda message: message.offset() or 0)
+    done = [0] * PARTITIONS
     stopping, raised = threading.Event(), []
 
-    def commit_all_the_time() -> None:
+    def commit_one_by_one() -> None:
         try:
-            while not stopping.is_set():
-                steady.commit(read)
-                steady.batch()
+            for message in read:
+                if stopping.is_set():
+                    return
+                steady.commit([message])
+                steady._consumer.poll(0)
+                done[message.partition() or 0] = (message.offset() or 0) + 1
+                if any("STALE_MEMBER_EPOCH" in line.get("reason", "") for line in said):
+                    return
         except KafkaException as error:
             raised.append(error)
 
     with structlog.testing.capture_logs() as said:
-        thread = threading.Thread(target=commit_all_the_time)
+        thread = threading.Thread(target=commit_one_by_one)
         thread.start()
         try:
             for _ in range(8):
                 guest = BatchConsumer(config, [unique], max_messages=1000, max_wait=0.005)
                 deadline = time.monotonic() + 4
-                while time.monotonic() < deadline:
+                while time.monotonic() < deadline and thread.is_alive():
                     guest.batch()
                 guest.close()
-                refused = any("STALE_MEMBER_EPOCH" in line.get("reason", "") for line in said)
-                if raised or refused:
-                    break
         finally:
             stopping.set()
             thread.join()
+            steady._max_wait = 0.3
+            steady.batch()
+            stayed = owned(steady)
+            now = committed(steady, unique)
             steady.close()
     assert raised == []
-    assert refused
+    assert any("STALE_MEMBER_EPOCH" in line.get("reason", "") for line in said)
+    assert [now[number] for number in stayed] == [done[number] for number in stayed]
 
 
 def test_keep_alive_keeps_the_membership_where_sleep_would_lose_it(

@@ -128,12 +128,22 @@ class Group:
 
 
 class Consumer:
-    """`confluent_kafka.Consumer`, as far as `sinks.consumer` uses it."""
+    """`confluent_kafka.Consumer`, as far as `sinks.consumer` uses it. `refused`: whether this commit is."""
 
-    def __init__(self, kafka: Kafka, group: str, boundary: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        kafka: Kafka,
+        group: str,
+        boundary: Callable[[str], None],
+        refused: Callable[[], bool] = lambda: False,
+        on_commit: Callable[..., None] = lambda *_: None,
+    ) -> None:
         self._kafka = kafka
         self._name = group
         self._boundary = boundary
+        self._refused = refused
+        self._on_commit = on_commit
+        self._answer: tuple[KafkaError | None, list[TopicPartition]] | None = None
         self._position: dict[Place, int] = {}
         self._paused = False
         self.moved = False
@@ -147,6 +157,9 @@ class Consumer:
 
     def consume(self, count: int, timeout: float) -> list[Record]:
         self._boundary("poll")
+        if answer := self._answer:
+            self._answer = None
+            self._on_commit(*answer)
         self._rejoin()
         found: list[Record] = []
         if not self._paused:
@@ -163,13 +176,21 @@ class Consumer:
         return next(iter(self.consume(1, timeout)), None)
 
     def commit(self, offsets: Sequence[TopicPartition], asynchronous: bool) -> None:
-        assert not asynchronous
+        """Raises KafkaException when it is refused; an asynchronous one is answered in a later poll."""
         self._boundary("before commit")
-        if self not in self._group.members or self.moved:
-            raise KafkaException(KafkaError(KafkaError.ILLEGAL_GENERATION, "the group has moved on"))
-        for one in offsets:
-            self._group.committed[one.topic, one.partition] = one.offset
+        error = None
+        if self._refused():
+            error = KafkaError(KafkaError.REBALANCE_IN_PROGRESS, "others are joining")
+        elif self not in self._group.members or self.moved:
+            error = KafkaError(KafkaError.ILLEGAL_GENERATION, "the group has moved on")
+        else:
+            for one in offsets:
+                self._group.committed[one.topic, one.partition] = one.offset
         self._boundary("after commit")
+        if asynchronous:
+            self._answer = error, list(offsets)
+        elif error:
+            raise KafkaException(error)
 
     def assignment(self) -> list[TopicPartition]:
         return [TopicPartition(*place) for place in self._position]

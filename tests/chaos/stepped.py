@@ -224,7 +224,10 @@ class Run:
             return self.rng.choice(("lost", "unanswered"))
 
         def member(config: dict[str, Any], **_: Any) -> Consumer:
-            self.members[worker] = Consumer(self.kafka, str(config["group.id"]), worker.boundary)
+            self.members[worker] = Consumer(
+                self.kafka, str(config["group.id"]), worker.boundary,
+                lambda: self.happens("rebalance", 2), config["on_commit"],
+            )  # fmt: skip
             return self.members[worker]
 
         with patch.object(sinks_consumer, "Consumer", member):  # nobody else's turn until it is made

@@ -20,7 +20,7 @@ import pytest
 from clickhouse_connect.driver.client import Client
 from database import disagreements, empty
 from in_process import QUICK, Parts
-from live_stack import START, Publishing, facts_of, stored_facts, wait_for
+from live_stack import START, Publishing, committed, facts_of, stored_facts, wait_for
 from oracle import Oracle
 from proxy import Proxy
 from stack import Broker, ClickHouse, free_port
@@ -33,7 +33,7 @@ from producers.simulator import Simulation, events
 from schemas.events import Event
 from schemas.topics import EVENTS
 from sinks.clickhouse import Target, connect
-from sinks.consumer import BatchConsumer
+from sinks.consumer import COMMIT_SECONDS, BatchConsumer
 from sinks.ingest import Ingest
 
 pytestmark = pytest.mark.stack
@@ -242,4 +242,42 @@ def test_partitions_that_are_lost_while_a_worker_waits_are_read_when_they_are_ba
         finally:
             proxy.cut = False
             reading.close()
+            broker.kill()
+
+
+def test_a_commit_to_a_broker_that_went_away_neither_hangs_nor_is_forgotten() -> None:
+    own = free_port()
+    with Proxy(own) as proxy:
+        broker = Broker(PROFILES["tansu"], own, reached_at=proxy.port)
+        broker.start()
+        settings = load_settings(kafka_bootstrap=f"127.0.0.1:{proxy.port}")
+        require(ensure_topics(settings.admin(), settings.profile))
+        config = settings.consumer("gallery-ingest") | dict(QUICK)
+        reading = BatchConsumer(config, [EVENTS.name], max_messages=1000, max_wait=0.5)
+        publishing = Publishing(settings.producer())
+        try:
+            for number in range(100):
+                publishing.bytes(b"%d" % number)
+            publishing.flush()
+            found = wait_for(reading.batch, "a first batch")
+            proxy.cut = True
+            committing = threading.Thread(target=reading.commit, args=(found,), daemon=True)
+            committing.start()
+            committing.join(COMMIT_SECONDS + 20)
+            assert not committing.is_alive(), "it hangs"
+            wait_for(lambda: reading.batch() or reading.away, "it knows that the broker is away")
+            proxy.cut = False
+
+            def all_committed() -> bool:
+                reading.commit(reading.batch())
+                return committed(settings, publishing.ends) == publishing.ends
+
+            wait_for(all_committed, "it is made up for", 40)
+            proxy.cut = True
+            leaving = threading.Thread(target=reading.close, daemon=True)
+            leaving.start()
+            leaving.join(30)
+            assert not leaving.is_alive(), "it hangs when it leaves"
+        finally:
+            proxy.cut = False
             broker.kill()
