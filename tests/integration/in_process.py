@@ -10,7 +10,7 @@ from typing import Any
 
 from clickhouse_connect.driver.client import Client
 from confluent_kafka import Consumer, Producer, TopicPartition
-from live_stack import Publishing, committed, wait_for
+from live_stack import Publishing, caught_up, committed, wait_for
 from stack import Broker
 
 from deploy.settings import Settings, load_settings
@@ -92,7 +92,7 @@ class Parts:
 
     def caught_up(self) -> bool:
         """Whether everything that was published is committed."""
-        return self.committed() == self.publishing.ends
+        return caught_up(self.settings, self.publishing)
 
     def committed(self) -> dict[tuple[str, int], int]:
         return committed(self.settings, self.publishing.ends)

@@ -277,6 +277,12 @@ def committed(settings: Settings, places: Iterable[Place], group: str = "gallery
         consumer.close()
 
 
+def caught_up(settings: Settings, publishing: Publishing) -> bool:
+    """Whether all that was published is committed by ingest, whatever others published behind it."""
+    ends = dict(publishing.ends)
+    return all(offset >= ends[place] for place, offset in committed(settings, ends).items())
+
+
 def read_topic(settings: Settings, topic: str, enough: Callable[[list[Message]], bool]) -> list[Message]:
     """The messages of a topic from its start, until there are enough."""
     (partitions,) = [known.partitions for known in TOPICS if known.name == topic]

@@ -12,7 +12,7 @@ import pytest
 from clickhouse_connect.driver.client import Client
 from confluent_kafka import Message
 from in_process import Parts
-from live_stack import Live, Publishing, committed, read_topic, wait_for
+from live_stack import Live, Publishing, caught_up, read_topic, wait_for
 from raw_events import EVENT, MATCH, raw
 
 from deploy.settings import Settings
@@ -124,7 +124,7 @@ def test_each_is_found_again_and_the_good_ones_are_counted(
     facts = "SELECT count() FROM events FINAL WHERE gallery_id = {g:String}"
     ((stored,),) = client.query(facts, {"g": unique}).result_rows
     assert stored + len(wanted) == publishing.sent, "nothing is lost"
-    wait_for(lambda: committed(live.settings, publishing.ends) == publishing.ends, "everything is committed")
+    wait_for(lambda: caught_up(live.settings, publishing), "everything is committed")
     assert "Ada" not in str(client.query("SELECT * FROM events WHERE gallery_id = 'gala'").result_rows)
 
     texts = {f"{topic}/{partition}/{offset}": name for name, ((topic, partition, offset),) in places.items()}

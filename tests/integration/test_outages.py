@@ -20,7 +20,7 @@ import pytest
 from clickhouse_connect.driver.client import Client
 from database import disagreements, empty
 from in_process import QUICK, Parts
-from live_stack import START, Publishing, committed, facts_of, stored_facts, wait_for
+from live_stack import START, Publishing, caught_up, facts_of, stored_facts, wait_for
 from oracle import Oracle
 from proxy import Proxy
 from stack import Broker, ClickHouse, free_port
@@ -270,7 +270,7 @@ def test_a_commit_to_a_broker_that_went_away_neither_hangs_nor_is_forgotten() ->
 
             def all_committed() -> bool:
                 reading.commit(reading.batch())
-                return committed(settings, publishing.ends) == publishing.ends
+                return caught_up(settings, publishing)
 
             wait_for(all_committed, "it is made up for", 40)
             proxy.cut = True

@@ -16,7 +16,7 @@ import pytest
 from clickhouse_connect.driver.client import Client
 from columns import COLUMNS
 from database import disagreements
-from live_stack import START, Live, Publishing, committed, facts_of, wait_for, wait_until_complete
+from live_stack import START, Live, Publishing, caught_up, facts_of, wait_for, wait_until_complete
 from oracle import UNORDERED, Oracle
 
 from producers import Publisher
@@ -203,7 +203,7 @@ def test_publishing_everything_again_changes_nothing(
     story: Story, live: Live, client: Client, publishing: Publishing
 ) -> None:
     publishing.events(reversed(story.events))
-    wait_for(lambda: committed(live.settings, publishing.ends) == publishing.ends, "everything is read again")
+    wait_for(lambda: caught_up(live.settings, publishing), "everything is read again")
     wait_until_complete(client, list(story.events))
     since, until = ranges(story)["everything"]
     (figures,) = exports.ask(client, "kpis", story.galleries, Range(since, until)).dicts()
