@@ -324,6 +324,37 @@ def test_partitions_that_come_during_keep_alive_lose_nothing(
     assert committed(staying, topic) == [100] * PARTITIONS
 
 
+def test_what_another_member_committed_meanwhile_stays_so(
+    broker: Broker, topic: str, members: Callable[..., BatchConsumer]
+) -> None:
+    """Partitions that are away and back between reading a batch and committing it."""
+    publish(broker, topic, range(40))
+    first = members()
+    found = everything(first, 40)
+    publish(broker, topic, range(40, 44))
+    while len(first._read) < PARTITIONS:  # what comes while the batch is written is kept for the next one
+        if message := first._consumer.poll(10):
+            first._keep(message)
+
+    other = members()
+    theirs: list[Message] = []
+    while not (moved := owned(other)) or len(theirs) < 11 * len(moved):
+        first.keep_alive(0.3)
+        theirs += other.batch()
+    other.commit(theirs)
+    other.close()
+    while len(owned(first)) < PARTITIONS:
+        first.keep_alive(0.3)
+    publish(broker, topic, range(44, 48))
+    first.commit(found)
+    assert committed(first, topic) == [11 if number in moved else 10 for number in range(PARTITIONS)]
+    kept = {40, 41, 42, 43} - {40 + number for number in moved}
+    rest = everything(first, len(kept) + 4)
+    assert sorted(numbers(rest)) == sorted({*kept, 44, 45, 46, 47})
+    first.commit(rest)
+    assert committed(first, topic) == [12] * PARTITIONS
+
+
 def test_a_missing_topic_says_what_to_do(members: Callable[..., BatchConsumer]) -> None:
     consumer = members()
     with pytest.raises(TopicError, match="gallery topics create"):

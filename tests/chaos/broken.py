@@ -19,6 +19,7 @@ from processors.app import Refresher
 from processors.refresh import METRICS, Projection
 from sinks import ingest
 from sinks.clickhouse import until_done
+from sinks.consumer import BatchConsumer
 from sinks.ingest import Ingest, read, write
 
 if TYPE_CHECKING:
@@ -90,6 +91,18 @@ def versions_by_a_clock(run: Run) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def refused_commits_forgotten(_: Run) -> Iterator[None]:
+    on_commit = BatchConsumer._on_commit
+
+    def forgetful(consumer: BatchConsumer, error: Any, answers: Any) -> None:
+        on_commit(consumer, error, answers)
+        consumer._owed.clear()
+
+    with patch.object(BatchConsumer, "_on_commit", forgetful):
+        yield
+
+
 def _other_id(rng: random.Random) -> bytes:
     return b'"event_id":"%s"' % str(UUID(int=rng.getrandbits(128))).encode()
 
@@ -145,6 +158,7 @@ BROKEN: Final[Mapping[str, tuple[str, int, Callable[[Run], AbstractContextManage
     "changes before facts": ("zombie", 2, changes_before_facts),
     "no dedup": ("crash", 0, no_dedup),
     "a row version by a worker's clock": ("zombie", 1, versions_by_a_clock),
+    "refused commits are forgotten": ("rebalance", 0, refused_commits_forgotten),
     "changes lost, and no look for buckets behind": ("changes lost", 5, no_look_for_buckets_behind),
 }
 """What is wrong → the kind of run that must show it, the seed of one that did, and how it is done."""

@@ -57,7 +57,7 @@ from sinks.measurements import LagProbe
 
 PUBLISHERS: Final = 3
 SECONDS: Final = 15.0
-SETTLES: Final = 60.0
+SETTLES: Final = 240.0
 ALWAYS: Final = datetime(2000, 1, 1, tzinfo=UTC)
 
 

@@ -15,12 +15,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
-from typing import Self
+from typing import Literal, Self
 
 import pytest
-from confluent_kafka import KafkaException
 from database import disagreements
-from live_stack import START, Publishing, committed, facts_of, stored_facts, wait_for, wait_until_complete
+from live_stack import START, Publishing, caught_up, facts_of, stored_facts, wait_for, wait_until_complete
 from oracle import Oracle
 from pictures import Pictures
 from stage import Kind, Stage, Worker
@@ -34,6 +33,7 @@ from schemas.wire import encode
 
 pytestmark = [pytest.mark.stack]
 
+LONG = [pytest.mark.long, pytest.mark.timeout(1200)]
 KINDS: tuple[Kind, ...] = ("ingest", "refresh", "faces")
 PADDING = b" " * 2000
 """Behind every event: an event still, and seconds of them are more than may be kept."""
@@ -80,26 +80,33 @@ class Watching:
 
 
 @pytest.mark.parametrize(
-    "seconds",
+    ("broker", "seconds"),
     [
-        pytest.param(3, id="seconds"),
-        pytest.param(60, id="minutes", marks=[pytest.mark.long, pytest.mark.timeout(1200)]),
+        pytest.param("tansu", 3, id="seconds"),
+        pytest.param("tansu", 60, id="minutes", marks=LONG),
+        pytest.param("kafka", 60, id="minutes on Apache Kafka", marks=[*LONG, pytest.mark.kafka]),
     ],
 )
-def test_memory_is_bounded_and_readiness_tells_what_is_away(tmp_path: Path, seconds: int) -> None:
-    with Stage("tansu", tmp_path, crew=dict.fromkeys(KINDS, 1), options=OPTIONS) as stage:
+def test_memory_is_bounded_and_readiness_tells_what_is_away(
+    request: pytest.FixtureRequest, tmp_path: Path, broker: Literal["tansu", "kafka"], seconds: int
+) -> None:
+    if broker == "kafka":
+        request.getfixturevalue("needs_kafka")
+    with Stage(broker, tmp_path, crew=dict.fromkeys(KINDS, 1), options=OPTIONS) as stage:
         pictures = Pictures(tmp_path / "pictures", "pictures", Random(2))
         story = list(events(Simulation(seed=91, attendees=20, start=START)))
         publishing = Publishing(stage.settings.producer())
         for worker in stage.workers:
             wait_until_ready(worker)
         publishing.events(story)
-        wait_for(lambda: caught_up(stage, publishing), "everything works")
+        wait_for(lambda: caught_up(stage.settings, publishing), "everything works")
         with Watching(stage) as memory:
             with keep_publishing(stage, story, max(MESSAGES / seconds, 1000)) as steady:
                 strike(stage, publishing, pictures, seconds)
             assert max(memory.growth.values()) < GROWTH, memory.told
-            wait_for(lambda: caught_up(stage, publishing) and caught_up(stage, steady), "caught up", 300)
+            wait_for(
+                lambda: all(caught_up(stage.settings, one) for one in (publishing, steady)), "caught up", 300
+            )
         for worker in stage.workers:
             wait_until_ready(worker)
         assert stage.ended == []
@@ -158,16 +165,6 @@ def keep_publishing(stage: Stage, story: list[Event], rate: float) -> Iterator[P
     finally:
         over.set()
         thread.join()
-
-
-def caught_up(stage: Stage, publishing: Publishing) -> bool:
-    try:
-        return all(
-            offset >= publishing.ends[place]
-            for place, offset in committed(stage.settings, publishing.ends).items()
-        )
-    except KafkaException:
-        return False
 
 
 def assert_exact(stage: Stage, story: list[Event], pictures: Pictures) -> None:
