@@ -84,9 +84,7 @@ def run_ingest(settings: Settings) -> None:
 
 def run_refresh(settings: Settings) -> None:
     """Changes → projections, until SIGTERM. Raises TopicError, Unavailable."""
-    import faust  # noqa: PLC0415 - slow to import, and only this worker needs it
-
-    from processors.app import build  # noqa: PLC0415
+    from processors.app import Worker, build  # noqa: PLC0415 - Faust is slow to import, only this one needs it
     from processors.security import security  # noqa: PLC0415
 
     require(check_topics(settings.admin(), settings.profile, TOPICS))
@@ -106,7 +104,7 @@ def run_refresh(settings: Settings) -> None:
     for chatty in ("faust", "mode", "aiokafka"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     log.info("refresh is running")
-    faust.Worker(
+    Worker(
         app, loglevel="WARN", quiet=True, redirect_stdouts=False, override_logging=False
     ).execute_from_commandline()
 

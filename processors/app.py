@@ -8,10 +8,12 @@ raises: `take()` and a raising agent both lose what they hold.
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from signal import Signals
 from time import monotonic
 from typing import Any, Final
 
@@ -33,6 +35,8 @@ TAKE: Final = 500
 WITHIN: Final = 0.1
 FETCH_WAIT_MS: Final = 100
 MEASURE_EVERY: Final = 5.0
+STOP_SECONDS: Final = 15.0
+"""The longest way from the signal to the end."""
 _UINT32: Final = (1 << 32) - 1
 _BROKER: Final = "broker"
 
@@ -157,6 +161,25 @@ class Refresher:
             errors=(Exception,),
             waiting=self.waiting,
         )
+
+
+class Worker(faust.Worker):  # type: ignore[misc]  # faust has no types for us
+    """Ends STOP_SECONDS after SIGTERM or SIGINT at the latest.
+
+    Faust leaves the group before it ends, and waits for that as long as the broker is away. Nothing is lost
+    by going: what was not acknowledged comes again, and the group notices soon that a member is gone.
+    """
+
+    def _schedule_shutdown(self, signal: Signals) -> None:
+        last = threading.Timer(STOP_SECONDS, _end)
+        last.daemon = True
+        last.start()
+        super()._schedule_shutdown(signal)
+
+
+def _end() -> None:
+    log.warning("ended without the broker's answer")
+    os._exit(0)
 
 
 class _ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # faust has no types for us

@@ -111,6 +111,7 @@ def test_memory_is_bounded_and_readiness_tells_what_is_away(
             wait_until_ready(worker)
         assert stage.ended == []
         assert_exact(stage, [*story, *pictures.story], pictures)
+        assert_all_end_without_broker(stage)
     print(f"{steady.sent:,} messages; MB at first and at most: {memory.told}")
     assert max(memory.growth.values()) < GROWTH, memory.told
 
@@ -165,6 +166,15 @@ def keep_publishing(stage: Stage, story: list[Event], rate: float) -> Iterator[P
     finally:
         over.set()
         thread.join()
+
+
+def assert_all_end_without_broker(stage: Stage) -> None:
+    workers = list(stage.workers)
+    stage.broker_proxy.cut = True
+    for worker in workers:
+        stage.end(worker)
+    assert stage.ended == []
+    assert {worker.process.returncode for worker in workers} == {0}
 
 
 def assert_exact(stage: Stage, story: list[Event], pictures: Pictures) -> None:
