@@ -214,8 +214,9 @@ def test_a_worker_that_cannot_finish_leaves_and_loses_nothing(proxied: tuple[Par
     assert_exact(parts, story)
 
 
-def test_partitions_that_are_lost_while_a_worker_waits_are_read_when_they_are_back() -> None:
-    """Paused for back-pressure when the broker goes away for longer than a session."""
+@contextmanager
+def a_hundred_messages(max_messages: int) -> Iterator[tuple[Proxy, BatchConsumer, Callable[[], bool]]]:
+    """What is between a member of ingest's group and the broker, the member, and whether all is committed."""
     own = free_port()
     with Proxy(own) as proxy:
         broker = Broker(PROFILES["tansu"], own, reached_at=proxy.port)
@@ -223,61 +224,52 @@ def test_partitions_that_are_lost_while_a_worker_waits_are_read_when_they_are_ba
         settings = load_settings(kafka_bootstrap=f"127.0.0.1:{proxy.port}")
         require(ensure_topics(settings.admin(), settings.profile))
         config = settings.consumer("gallery-ingest") | dict(QUICK)
-        reading = BatchConsumer(config, [EVENTS.name], max_messages=10, max_wait=0.5)
         publishing = Publishing(settings.producer())
         try:
             for number in range(100):
                 publishing.bytes(b"%d" % number)
             publishing.flush()
-            found = {message.value() for message in wait_for(reading.batch, "a first batch")}
-            proxy.cut = True
-            reading.keep_alive(4)
-            proxy.cut = False
-
-            def everything() -> bool:
-                found.update(message.value() for message in reading.batch())
-                return len(found) == 100
-
-            wait_for(everything, "the others are read", 40)
+            reading = BatchConsumer(config, [EVENTS.name], max_messages=max_messages, max_wait=0.5)
+            yield proxy, reading, lambda: caught_up(settings, publishing)
         finally:
             proxy.cut = False
-            reading.close()
             broker.kill()
+
+
+def test_partitions_that_are_lost_while_a_worker_waits_are_read_when_they_are_back() -> None:
+    """Paused for back-pressure when the broker goes away for longer than a session."""
+    with a_hundred_messages(10) as (proxy, reading, _):
+        found = {message.value() for message in wait_for(reading.batch, "a first batch")}
+        proxy.cut = True
+        reading.keep_alive(4)
+        proxy.cut = False
+
+        def everything() -> bool:
+            found.update(message.value() for message in reading.batch())
+            return len(found) == 100
+
+        wait_for(everything, "the others are read", 40)
+        reading.close()
 
 
 def test_a_commit_to_a_broker_that_went_away_neither_hangs_nor_is_forgotten() -> None:
-    own = free_port()
-    with Proxy(own) as proxy:
-        broker = Broker(PROFILES["tansu"], own, reached_at=proxy.port)
-        broker.start()
-        settings = load_settings(kafka_bootstrap=f"127.0.0.1:{proxy.port}")
-        require(ensure_topics(settings.admin(), settings.profile))
-        config = settings.consumer("gallery-ingest") | dict(QUICK)
-        reading = BatchConsumer(config, [EVENTS.name], max_messages=1000, max_wait=0.5)
-        publishing = Publishing(settings.producer())
-        try:
-            for number in range(100):
-                publishing.bytes(b"%d" % number)
-            publishing.flush()
-            found = wait_for(reading.batch, "a first batch")
-            proxy.cut = True
-            committing = threading.Thread(target=reading.commit, args=(found,), daemon=True)
-            committing.start()
-            committing.join(COMMIT_SECONDS + 20)
-            assert not committing.is_alive(), "it hangs"
-            wait_for(lambda: reading.batch() or reading.away, "it knows that the broker is away")
-            proxy.cut = False
+    with a_hundred_messages(1000) as (proxy, reading, committed):
+        found = wait_for(reading.batch, "a first batch")
+        proxy.cut = True
+        committing = threading.Thread(target=reading.commit, args=(found,), daemon=True)
+        committing.start()
+        committing.join(COMMIT_SECONDS + 20)
+        assert not committing.is_alive(), "it hangs"
+        wait_for(lambda: reading.batch() or reading.away, "it knows that the broker is away")
+        proxy.cut = False
 
-            def all_committed() -> bool:
-                reading.commit(reading.batch())
-                return caught_up(settings, publishing)
+        def all_committed() -> bool:
+            reading.commit(reading.batch())
+            return committed()
 
-            wait_for(all_committed, "it is made up for", 40)
-            proxy.cut = True
-            leaving = threading.Thread(target=reading.close, daemon=True)
-            leaving.start()
-            leaving.join(30)
-            assert not leaving.is_alive(), "it hangs when it leaves"
-        finally:
-            proxy.cut = False
-            broker.kill()
+        wait_for(all_committed, "it is made up for", 40)
+        proxy.cut = True
+        leaving = threading.Thread(target=reading.close, daemon=True)
+        leaving.start()
+        leaving.join(30)
+        assert not leaving.is_alive(), "it hangs when it leaves"
