@@ -91,21 +91,6 @@ WHERE gallery_id IN {galleries:Array(String)} AND type IN {types:Array(String)}
 GROUP BY gallery_id, type, occurred_at, event_id
 HAVING min(content) != max(content)
 """
-_BEHIND: Final = """
-SELECT gallery_id, type, toUnixTimestamp(bucket)
-FROM
-(
-    SELECT gallery_id, type, bucket, sum(toUInt128(content) + 1) AS seen
-    FROM events FINAL
-    WHERE (gallery_id, type, bucket) IN
-        (SELECT DISTINCT gallery_id, type, bucket FROM events
-         WHERE inserted_at >= {since:DateTime64(3, 'UTC')})
-    GROUP BY gallery_id, type, bucket
-) AS facts
-LEFT JOIN (SELECT gallery_id, type, bucket, version FROM metrics FINAL) AS done
-    USING (gallery_id, type, bucket)
-WHERE done.version < facts.seen
-"""
 
 
 def refresh(client: Client, dirty: Iterable[Bucket], *, tables: Mapping[str, str] | None = None) -> int:
@@ -140,8 +125,12 @@ def refresh(client: Client, dirty: Iterable[Bucket], *, tables: Mapping[str, str
 
 
 def behind(client: Client, since: datetime) -> list[Bucket]:
-    """The buckets with facts inserted at or after `since` that `metrics` has not seen all of."""
-    rows = client.query(_BEHIND, parameters={"since": since}).result_rows
+    """Buckets of which `metrics` has not seen all facts: all with one inserted since `since`, or more."""
+    rows = client.query(
+        "SELECT gallery_id, type, toUnixTimestamp(bucket) "
+        "FROM buckets_behind(since = {since:DateTime64(3, 'UTC')})",
+        parameters={"since": since},
+    ).result_rows
     return [Bucket(*row) for row in rows]
 
 

@@ -208,6 +208,19 @@ def test_settings_of_a_reader(front: Front) -> None:
     assert front.ask("SELECT query FROM processes", user=READER, database="system").code == 497
 
 
+def test_a_row_that_is_replaced_stays_so_for_a_reader(front: Front) -> None:
+    """Conditions are looked at before FINAL has done its work: only those on the sorting key may."""
+    front.ask("CREATE TABLE newer (k UInt64, v UInt64) ENGINE = ReplacingMergeTree(v) ORDER BY k")
+    front.ask("SYSTEM STOP MERGES newer")
+    for version in (1, 2):
+        front.ask(f"INSERT INTO newer SELECT number, {version} FROM numbers(100000)")
+    asked = "SELECT count() FROM newer FINAL WHERE k < 1000 AND v = "
+    assert [front.ask(f"{asked}{version}", user=READER).body for version in (1, 2)] == [b"0\n", b"1000\n"]
+    plan = front.ask(f"EXPLAIN actions = 1 {asked}1", user=READER).body
+    assert b"Prewhere filter column" in plan
+    front.ask("DROP TABLE newer")
+
+
 GAPS = st.text(" \t\n", max_size=2) | st.sampled_from(["/* x */", "-- (\n", "/*'*/", "/**/ /*`*/", "# x\n"])
 NAMES = st.sampled_from(
     ["file", "url", "s3", "executable", "python", "remote", "merge", "loop", "fileCluster"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -195,6 +196,24 @@ def test_a_look_finds_what_came_after_the_clock_went_back(database: Client) -> N
     database.command("INSERT INTO looks VALUES ('behind', now() + INTERVAL 1 HOUR)")
     ingest(database, story)
     assert look(database) == len(buckets_with_facts(database, story[0].gallery_id))
+
+
+def test_what_is_behind_since_when(database: Client) -> None:
+    """Also without a fact since then, in a gallery and quarter with one: better once too often."""
+    empty(database)
+    old, new = upload("p1"), grouped("p1", "g1")
+    ingest(database, [old])
+    (since,) = database.query("SELECT now64(3) + INTERVAL 1 MILLISECOND").first_row
+    time.sleep(0.01)
+    asked = "SELECT type, waiting_since FROM buckets_behind(since = {since:DateTime64(3, 'UTC')})"
+    assert database.query(asked, {"since": since}).result_rows == []
+    dirty = touched([ingest(database, [new])])
+    (came,) = database.query("SELECT max(inserted_at) FROM events").first_row
+    rows = database.query(asked, {"since": since}).result_rows
+    assert rows == [("photo.uploaded", since), ("photo.grouped", came)]
+    refresh(database, dirty)
+    assert database.query(asked, {"since": since}).result_rows == [("photo.uploaded", since)]
+    assert look(database) == 1
 
 
 def test_a_refresh_that_dies_before_the_metrics_is_found_behind(database: Client) -> None:
