@@ -76,7 +76,7 @@ READER_DEFAULTS = {
     # A gallery's photos are few rows for ClickHouse: as it comes, it reads them with one thread.
     "merge_tree_min_rows_for_concurrent_read": "16384",
     "merge_tree_min_bytes_for_concurrent_read": "1000000",
-    # With FINAL too, read the sorting key first and the other columns of what is left only. ClickHouse takes no
+    # With FINAL too, read the sorting key first, the other columns of what is left only. ClickHouse takes no
     # other condition for it: a replaced row must not come back because its successor does not match.
     "optimize_move_to_prewhere_if_final": "1",
     # ClickHouse compiles what it is asked for the third time: up to 0.2 s, for rows that take less.
