@@ -4,7 +4,7 @@ The simulator makes at most BASE facts; copies of them, with ids and content has
 the rest. `one` puts all copies into one gallery (its copied photos, visitors and groups are others), `many`
 makes each copy a gallery of its own. The facts arrive in the order of their time, in batches, each batch
 with the refresh that follows it in the product, so that the tables are left in the parts that batches and
-background merges leave.
+background merges leave. Each is written when it happened, as if the galleries had been live.
 """
 
 from __future__ import annotations
@@ -125,7 +125,8 @@ def _batch(base: str, shape: Shape, columns: str) -> str:
             f"{_gallery(shape)} AS gallery_id",
             "if(copy = 0, event_id, reinterpretAsUUID(sipHash128(event_id, copy))) AS event_id",
             "if(copy = 0, content, cityHash64(content, copy)) AS content",
-            "now64(3) AS inserted_at",
+            "occurred_at + INTERVAL 100 MILLISECOND AS received_at",
+            "occurred_at + INTERVAL 300 MILLISECOND AS inserted_at",
             *things,
         ]
     )
