@@ -53,7 +53,7 @@ POINTS: Final = 500
 RULES: Final = Path(__file__).parents[2] / "grafana" / "provisioning" / "alerting" / "rules.yaml"
 HEALTH: Final = "gallery-health"
 OVER: Final = ("all", "a day", "the load", "its own")
-"""Ranges: the galleries' whole life, a day of it; when the facts came (all), for the health; an alert's own."""
+"""Ranges: the galleries' whole life, a day of it; when the facts came (all), for Health; an alert's own."""
 
 
 @dataclass(frozen=True)
