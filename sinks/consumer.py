@@ -227,6 +227,7 @@ class BatchConsumer:
         self._consumer.resume(partitions)
         gone = {(part.topic, part.partition) for part in partitions}
         self._read = [message for message in self._read if _place(message) not in gone]
+        self._size = sum(len(message.value() or b"") for message in self._read)
         self._gone |= gone
         if self._gaps:
             self._gaps.forget(gone)
