@@ -216,6 +216,17 @@ def test_what_is_behind_since_when(database: Client) -> None:
     assert look(database) == 1
 
 
+def test_what_is_behind_shows_beside_facts_that_were_lost(database: Client) -> None:
+    """Metrics that have seen more than there is, of one type, hide nothing of another in the same quarter."""
+    empty(database)
+    lost, kept = upload("p1"), grouped("p1", "g1")
+    refresh(database, touched([ingest(database, [lost])]))
+    database.command("DELETE FROM events WHERE photo_id = 'p1'")
+    ingest(database, [kept])
+    asked = "SELECT type FROM buckets_behind(since = toDateTime64('2000-01-01 00:00:00', 3, 'UTC'))"
+    assert database.query(asked).result_rows == [("photo.grouped",)]
+
+
 def test_a_refresh_that_dies_before_the_metrics_is_found_behind(database: Client) -> None:
     """Metrics are written last: whatever a crash left out, the look finds."""
     empty(database)

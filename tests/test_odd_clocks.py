@@ -160,11 +160,18 @@ def test_odd_facts_on_the_health_dashboard(server: Client, unique: str) -> None:
             read([Record(encode(e), number=n, received=received) for n, e in enumerate(story)], now=received),
         )
     now = datetime.now(UTC)
-    rows = answer(
-        server, "gallery-health", 404, Choice((), now - timedelta(hours=1), now + timedelta(hours=1))
+    written = Choice((), now - timedelta(hours=1), now + timedelta(hours=1))
+    odd, late = (
+        [
+            tuple(row.values())
+            for row in answer(server, "gallery-health", panel, written)
+            if row["Gallery"] == unique
+        ]
+        for panel in (404, 405)
     )
-    assert [tuple(row.values()) for row in rows if row["Gallery"] == unique] == [
-        ("Late", unique, "photo.downloaded", 1, start - timedelta(days=6, seconds=1)),
+    eight_days = timedelta(days=8, seconds=1).total_seconds()
+    assert late == [(unique, "photo.downloaded", 1, start - timedelta(days=6, seconds=1), eight_days)]
+    assert odd == [
         ("One id, several facts", unique, str(again), 2, start + timedelta(hours=1)),
         (
             "Rescheduled",
@@ -176,6 +183,7 @@ def test_odd_facts_on_the_health_dashboard(server: Client, unique: str) -> None:
     ]
     long_ago = Choice((), now - timedelta(hours=3), now - timedelta(hours=2))
     assert answer(server, "gallery-health", 404, long_ago) == []
+    assert answer(server, "gallery-health", 405, long_ago) == []
 
 
 def test_of_two_contents_the_greater_hash_counts_in_either_order(server: Client, unique: str) -> None:
