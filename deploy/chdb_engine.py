@@ -27,14 +27,12 @@ from deploy.chdb_folder import failed_writes, open_folder, text_of
 from deploy.chdb_sql import (
     READER_DEFAULTS,
     READING,
+    Canonical,
     Insert,
-    first_word,
-    has_words,
     quote,
     quote_name,
     reader_refusal,
     setting_refusal,
-    split_format,
     split_insert,
     table_refusal,
 )
@@ -184,18 +182,18 @@ class Engine:
         """
         with self._handle(call) as handle:
             canonical = self._canonical(handle, sql, call)
-            progress.reading = first_word(canonical) in READING
+            progress.reading = canonical.first_word in READING
             if progress.reading and progress.abandoned:
                 return
             try:
-                if first_word(canonical) in {b"SELECT", b"WITH"}:
-                    text, name, settings = split_format(canonical)
+                if canonical.first_word in {b"SELECT", b"WITH"}:
+                    text, name, settings = canonical.split_format
                     progress.format = name or call.default_format
                     target = f" INTO OUTFILE '/dev/fd/{out}' TRUNCATE FORMAT ".encode()
                     result = handle.query(text + target + quote_name(progress.format) + settings, "Null")
                 else:
-                    _, name, _ = split_format(canonical)
-                    result = handle.query(canonical, call.default_format)
+                    _, name, _ = canonical.split_format
+                    result = handle.query(canonical.text, call.default_format)
                     answer = result.bytes()
                     if progress.reading or answer:
                         progress.format = name or call.default_format
@@ -223,33 +221,31 @@ class Engine:
         self._check_written()
         progress.summary = _summary(result)
 
-    def _canonical(self, handle: Any, sql: bytes, call: Call) -> bytes:
+    def _canonical(self, handle: Any, sql: bytes, call: Call) -> Canonical:
         """The statement as the engine's parser reads it; raises if it is not one, or not one to run here."""
         try:
-            canonical: bytes = handle.query(
-                b"SELECT formatQuerySingleLine(" + quote(sql) + b")", "RawBLOB"
-            ).bytes()
+            canonical = Canonical(
+                handle.query(b"SELECT formatQuerySingleLine(" + quote(sql) + b")", "RawBLOB").bytes()
+            )
         except RuntimeError as error:
             raise EngineError.of(error) from error
-        if has_words(canonical, b"INTO", b"OUTFILE"):
+        if canonical.has(b"INTO", b"OUTFILE"):
             raise EngineError.refuse(
                 INTO_OUTFILE_NOT_ALLOWED, "INTO_OUTFILE_NOT_ALLOWED", "INTO OUTFILE is not allowed over HTTP"
             )
-        if has_words(canonical, b"FROM", b"INFILE"):
+        if canonical.has(b"FROM", b"INFILE"):
             raise EngineError.refuse(
                 UNKNOWN_TYPE_OF_QUERY,
                 "UNKNOWN_TYPE_OF_QUERY",
                 "FROM INFILE is not allowed over HTTP: send the rows in the request's body",
             )
-        if split_insert(canonical):
+        if split_insert(canonical.text):
             raise EngineError.refuse(
                 SYNTAX_ERROR, "SYNTAX_ERROR", "The FORMAT or VALUES of an INSERT must be in the first 256 KiB"
             )
         if call.reader and (reason := self._reader_refusal(handle, canonical, call.hidden)):
             raise EngineError.refuse(ACCESS_DENIED, "ACCESS_DENIED", f"Not enough privileges: {reason}")
-        if first_word(canonical) in {b"SET", b"USE"} or has_words(
-            canonical, b"CREATE", b"TEMPORARY", b"TABLE"
-        ):
+        if canonical.first_word in {b"SET", b"USE"} or canonical.has(b"CREATE", b"TEMPORARY", b"TABLE"):
             raise EngineError.refuse(
                 NOT_IMPLEMENTED,
                 "NOT_IMPLEMENTED",
@@ -258,11 +254,11 @@ class Engine:
             )
         return canonical
 
-    def _reader_refusal(self, handle: Any, canonical: bytes, hidden: AbstractSet[str]) -> str | None:
+    def _reader_refusal(self, handle: Any, canonical: Canonical, hidden: AbstractSet[str]) -> str | None:
         if reason := reader_refusal(canonical, self._table_functions):
             return reason
         try:
-            tree = handle.query(b"EXPLAIN AST " + split_format(canonical)[0], "TabSeparatedRaw").bytes()
+            tree = handle.query(b"EXPLAIN AST " + canonical.split_format[0], "TabSeparatedRaw").bytes()
         except RuntimeError as error:
             raise EngineError.of(error) from error
         return table_refusal(tree.decode(errors="replace").splitlines(), hidden)

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import takewhile
 from typing import NamedTuple
 
@@ -210,28 +211,38 @@ def _behind_target(stream: Iterator[Token]) -> Iterator[Token]:
     yield from stream
 
 
-def split_format(canonical: bytes) -> tuple[bytes, str | None, bytes]:
-    """A canonical SELECT as (everything before FORMAT, the format's name, the SETTINGS behind it)."""
-    found = list(tokens(canonical))
-    for index in range(len(found) - 2, 0, -1):
-        token, name = found[index], found[index + 1]
-        behind = found[index + 2] if index + 2 < len(found) else None
-        if token.text == b"FORMAT" and name.name and (behind is None or behind.text == b"SETTINGS"):
-            if found[index - 1].text in {b"AS", b".", b","}:
-                continue
-            return canonical[: token.start], name.name, canonical[name.end :]
-    return canonical, None, b""
+@dataclass(frozen=True)
+class Canonical:
+    """A statement as the engine's own parser prints it."""
 
+    text: bytes
 
-def first_word(canonical: bytes) -> bytes:
-    """The keyword that says what a canonical statement does; brackets around a SELECT are looked through."""
-    return next((token.text for token in tokens(canonical) if token.text != b"("), b"")
+    @cached_property
+    def tokens(self) -> list[Token]:
+        return list(tokens(self.text))
 
+    @property
+    def first_word(self) -> bytes:
+        """The keyword that says what it does; brackets around a SELECT are looked through."""
+        return next((token.text for token in self.tokens if token.text != b"("), b"")
 
-def has_words(canonical: bytes, *words: bytes) -> bool:
-    """Whether these keywords follow each other anywhere outside of strings and quoted names."""
-    found = [token.text if token.kind == "word" else b"" for token in tokens(canonical)]
-    return any(tuple(found[at : at + len(words)]) == words for at in range(len(found) - len(words) + 1))
+    def has(self, *words: bytes) -> bool:
+        """Whether these keywords follow each other anywhere outside of strings and quoted names."""
+        found = [token.text if token.kind == "word" else b"" for token in self.tokens]
+        return any(tuple(found[at : at + len(words)]) == words for at in range(len(found) - len(words) + 1))
+
+    @cached_property
+    def split_format(self) -> tuple[bytes, str | None, bytes]:
+        """A SELECT as (everything before FORMAT, the format's name, the SETTINGS behind it)."""
+        found = self.tokens
+        for index in range(len(found) - 2, 0, -1):
+            token, name = found[index], found[index + 1]
+            behind = found[index + 2] if index + 2 < len(found) else None
+            if token.text == b"FORMAT" and name.name and (behind is None or behind.text == b"SETTINGS"):
+                if found[index - 1].text in {b"AS", b".", b","}:
+                    continue
+                return self.text[: token.start], name.name, self.text[name.end :]
+        return self.text, None, b""
 
 
 def setting_refusal(name: str, value: str) -> str | None:
@@ -250,14 +261,14 @@ def setting_refusal(name: str, value: str) -> str | None:
     return None
 
 
-def reader_refusal(canonical: bytes, table_functions: AbstractSet[str]) -> str | None:
+def reader_refusal(canonical: Canonical, table_functions: AbstractSet[str]) -> str | None:
     """Why a read-only user may not run this canonical statement, or None.
 
     `table_functions` are the engine's own, in lower case. This is the first line of defence; the engine's
     `readonly = 1` is the second: it refuses writes, DDL and most sources, but not `file()` as a scalar
     function, `executable()`, KILL QUERY, INTO OUTFILE and SETTINGS in a subquery.
     """
-    found = list(tokens(canonical))
+    found = canonical.tokens
     if reason := _kind_refusal(found):
         return reason
     end = [Token("symbol", b"", 0, 0)] * 2

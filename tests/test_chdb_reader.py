@@ -8,7 +8,7 @@ from chdb_front import READER, Front, running
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from deploy.chdb_sql import reader_refusal, split_format, split_insert
+from deploy.chdb_sql import Canonical, reader_refusal, split_insert
 
 
 @pytest.fixture(scope="module")
@@ -292,11 +292,17 @@ def test_split_insert(sql: bytes, head: bytes | None, name: str | None) -> None:
 
 
 def test_split_format_and_refusal_are_pure() -> None:
-    assert split_format(b"SELECT 1 FORMAT CSV SETTINGS a = 1") == (b"SELECT 1 ", "CSV", b" SETTINGS a = 1")
-    assert split_format(b"SELECT 1 AS FORMAT") == (b"SELECT 1 AS FORMAT", None, b"")
+    assert Canonical(b"SELECT 1 FORMAT CSV SETTINGS a = 1").split_format == (
+        b"SELECT 1 ",
+        "CSV",
+        b" SETTINGS a = 1",
+    )
+    assert Canonical(b"SELECT 1 AS FORMAT").split_format == (b"SELECT 1 AS FORMAT", None, b"")
     functions = frozenset({"file", "numbers"})
-    assert reader_refusal(b"SELECT 'file(' FROM numbers(3)", functions) is None
-    assert reader_refusal(b"SELECT * FROM (SELECT 1 SETTINGS max_threads = [1, 2], x = 1)", functions)
+    assert reader_refusal(Canonical(b"SELECT 'file(' FROM numbers(3)"), functions) is None
+    assert reader_refusal(
+        Canonical(b"SELECT * FROM (SELECT 1 SETTINGS max_threads = [1, 2], x = 1)"), functions
+    )
 
 
 @pytest.mark.parametrize(
