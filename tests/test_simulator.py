@@ -3,13 +3,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections import Counter
 from datetime import UTC, datetime, timedelta
-from functools import cache
 from hashlib import sha256
 from io import BytesIO
-from itertools import islice, pairwise, takewhile
+from itertools import pairwise
 from typing import Any
 from uuid import RFC_4122
 from zoneinfo import ZoneInfo
@@ -17,78 +15,12 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from story_checks import START, by_type, check_people, check_things, links, resolve, told
 
-from producers.simulator import SIMULATED, Simulation, events, live, write_lines
+from producers.simulator import SIMULATED, Simulation, events, write_lines
 from producers.story.stage import milliseconds, uuid7_at
-from schemas.events import TYPES, Event, derived_id
+from schemas.events import TYPES, derived_id
 from schemas.wire import decode, encode
-
-START = datetime(2026, 6, 12, tzinfo=UTC)
-
-
-@cache
-def told(**parameters: Any) -> tuple[Event, ...]:
-    return tuple(events(Simulation(start=START, **parameters)))
-
-
-def by_type(happened: Iterable[Event]) -> dict[str, list[Any]]:
-    groups: dict[str, list[Any]] = defaultdict(list)
-    for event in happened:
-        groups[event.type].append(event)
-    return groups
-
-
-def links(happened: Iterable[Event]) -> dict[tuple[str, str], str]:
-    return {(e.gallery_id, e.group_id): e.into for e in by_type(happened)["group.merged"]}
-
-
-def resolve(into: dict[tuple[str, str], str], gallery_id: str, group_id: str) -> str:
-    for _ in range(16):
-        if (following := into.get((gallery_id, group_id), group_id)) == group_id:
-            return group_id
-        group_id = following
-    raise AssertionError(f"more than 16 links or a cycle at {group_id}")
-
-
-CREATES = {
-    "gallery.scheduled": "gallery_id",
-    "photo.uploaded": "photo_id",
-    "group.created": "group_id",
-    "campaign.sent": "campaign_id",
-    "sponsor.registered": "sponsor_id",
-}
-
-
-def check_things(happened: Iterable[Event]) -> None:
-    """Read in order: every thing that an event names is there already."""
-    known: dict[str, set[Any]] = defaultdict(set)
-    for event in happened:
-        fields = event.model_dump(exclude_none=True)
-        if created := CREATES.get(event.type):
-            known[created].add((event.gallery_id, fields[created]))
-        named = [(field, fields[field]) for field in CREATES.values() if field in fields]
-        named += [("group_id", group_id) for group_id in fields.get("group_ids", ())]
-        named += [("photo_id", photo_id) for photo_id in fields.get("photo_ids", ())]
-        named += [("group_id", fields["into"])] if "into" in fields else []
-        for field, name in named:
-            assert (event.gallery_id, name) in known[field], (field, event)
-
-
-def check_people(happened: Iterable[Event]) -> None:
-    """Read in order: who acts has come before, and does what only they can do."""
-    done: dict[str, set[Any]] = defaultdict(set)
-    for event in happened:
-        person = (event.gallery_id, event.visitor_id)
-        selfie = (*person, getattr(event, "selfie_id", None))
-        done[event.type] |= {person, selfie, (*person, event.session_id)}
-        if event.session_id:
-            assert (*person, event.session_id) in done["gallery.visited"], event
-        if event.type in {"match.found", "match.missed"}:
-            assert selfie in done["selfie.taken"], event
-        if event.type == "photos.retrieved":
-            assert person in done["match.found"], event
-        if event.type == "attendee.erased":
-            assert person in done["attendee.registered"], event
 
 
 def test_the_same_simulation_has_the_same_bytes_in_every_process() -> None:
@@ -332,109 +264,3 @@ def test_a_large_gallery_is_sound_too() -> None:
     assert len({event.event_id for event in happened}) == len(happened)
     check_things(happened)
     check_people(happened)
-
-
-class Ticking:
-    """A wall clock that goes on by `tick` with every look at it."""
-
-    def __init__(self, begin: datetime, tick: timedelta) -> None:
-        self.now = begin
-        self.tick = tick
-
-    def __call__(self) -> datetime:
-        self.now += self.tick
-        return self.now
-
-
-def test_live_goes_on_where_the_history_was_cut() -> None:
-    simulation = Simulation(start=START, galleries=2, attendees=80)
-    # In the middle of the second day, while photos wait for the face worker.
-    cut = next(
-        event.occurred_at + timedelta(microseconds=400)
-        for event in told(galleries=2, attendees=80)
-        if event.type == "photo.uploaded" and event.occurred_at > START + timedelta(hours=34)
-    )
-    history = list(takewhile(lambda event: event.occurred_at < cut, events(simulation)))
-    clock = Ticking(cut + timedelta(seconds=5), timedelta(milliseconds=200))
-    trickle = list(islice(live(simulation, clock=clock, since=cut), 6000))
-
-    assert not {event.event_id for event in history} & {event.event_id for event in trickle}
-    assert len({event.event_id for event in trickle}) == len(trickle)
-    uploads = [event.photo_id for event in by_type(history + trickle)["photo.uploaded"]]
-    assert len(set(uploads)) == len(uploads)
-    assert all(cut - timedelta(milliseconds=1) < event.occurred_at <= clock.now for event in trickle)
-    for gallery_id in simulation.gallery_ids:
-        mine = [event.occurred_at for event in trickle if event.gallery_id == gallery_id]
-        assert mine
-        assert mine == sorted(mine)
-    check_things([*history, *trickle])
-    check_people([*history, *trickle])
-    assert all(decode(encode(event)) == event for event in trickle)
-
-    looked_at = {e.photo_id for e in by_type(history + trickle)["faces.detected"]} | {
-        e.photo_id for e in by_type(history + trickle)["faces.failed"]
-    }
-    waiting = {e.photo_id for e in by_type(history)["photo.uploaded"]} - {
-        e.photo_id for t in ("faces.detected", "faces.failed") for e in by_type(history)[t]
-    }
-    assert waiting
-    assert waiting <= looked_at
-
-
-def test_live_events_happen_when_they_are_asked_for() -> None:
-    clock = Ticking(START + timedelta(days=60), timedelta(milliseconds=250))
-    simulation = Simulation(start=START, attendees=40)
-    for event in islice(live(simulation, clock=clock), 3000):
-        late = clock.now - event.occurred_at
-        # What a worker answers has its own time, and is told at the next look.
-        assert timedelta(0) <= late < timedelta(milliseconds=2 if event.event_id.version == 7 else 5000)
-
-
-def test_live_after_the_end_still_has_everything_that_visitors_do() -> None:
-    clock = Ticking(START + timedelta(days=60), timedelta(milliseconds=250))
-    simulation = Simulation(start=START, attendees=40)
-    kinds = Counter(event.type for event in islice(live(simulation, clock=clock), 3000))
-    assert set(kinds) >= {
-        "gallery.visited",
-        "sponsor.impression",
-        "selfie.taken",
-        "match.found",
-        "photos.retrieved",
-        "photo.downloaded",
-        "photo.shared",
-        "photo.uploaded",
-        "faces.detected",
-        "photo.grouped",
-    }
-
-
-def test_live_is_seeded_by_the_clock() -> None:
-    simulation = Simulation(start=START, attendees=20)
-
-    def run(begin: datetime) -> list[Event]:
-        return list(islice(live(simulation, clock=Ticking(begin, timedelta(seconds=1))), 500))
-
-    begin = START + timedelta(days=30)
-    assert run(begin) == run(begin)
-    later = run(begin + timedelta(days=1))
-    sessions = [{e.session_id for e in by_type(one)["gallery.visited"]} for one in (run(begin), later)]
-    assert all(sessions)
-    assert not sessions[0] & sessions[1]
-
-
-def test_live_never_goes_back_with_the_clock() -> None:
-    class Wavering(Ticking):
-        def __call__(self) -> datetime:
-            forth = super().__call__()
-            return forth - timedelta(seconds=30) if forth.second % 7 == 0 else forth
-
-    clock = Wavering(START + timedelta(hours=12), timedelta(seconds=1))
-    happened = list(islice(live(Simulation(start=START, attendees=20), clock=clock), 500))
-    assert all(one.occurred_at <= other.occurred_at for one, other in pairwise(happened))
-
-
-def test_live_before_anything_was_scheduled_begins_with_the_schedule() -> None:
-    clock = Ticking(START - timedelta(days=100), timedelta(hours=12))
-    simulation = Simulation(start=START, attendees=3, days=1)
-    kinds = {event.type for event in islice(live(simulation, clock=clock), 2000)}
-    assert "gallery.scheduled" in kinds

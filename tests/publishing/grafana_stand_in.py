@@ -24,6 +24,7 @@ from click.testing import Result
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 from grafana_answers import life
+from grafana_frames import frame
 
 from grafana.macros import Window, plugin
 from grafana.remote import Grafana
@@ -201,7 +202,7 @@ class StandIn:
                 sql = plugin(one["rawSql"], Window(since, until, one["intervalMs"] // 1000))
                 assert not re.search(r"\$\{|\$\w", sql), sql
                 self.asked.append(sql)
-                results[one["refId"]] = {"status": 200, "frames": [_frame(client, sql, one)]}
+                results[one["refId"]] = {"status": 200, "frames": [frame(client, sql, one)]}
             except (ClickHouseError, ValueError) as error:
                 failed = {"error": str(error), "errorSource": "downstream", "status": 500, "frames": []}
                 results[one["refId"]] = failed
@@ -368,38 +369,3 @@ def running(grafana: StandIn) -> Iterator[StandIn]:
 
 def _content(board: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in board.items() if name not in ("id", "version")}
-
-
-def _frame(client: Client, sql: str, query: dict[str, Any]) -> dict[str, Any]:
-    result = client.query(sql)
-    kinds = [_kind(one.name) for one in result.column_types]
-    if query["format"] == 0 and kinds:  # without rows there are no columns either
-        assert kinds[0] == "time", "a series begins with its time"
-        assert set(kinds[1:]) <= {"number"}, "this stand-in does not make wide frames of long ones"
-    columns = list(zip(*result.result_rows, strict=True)) or [() for _ in kinds]
-    return {
-        "schema": {
-            "refId": query["refId"],
-            "meta": {"typeVersion": [0, 0], "executedQueryString": sql, "custom": {"rows": len(columns)}},
-            "fields": [
-                {"name": name, "type": kind, "typeInfo": {"frame": kind}, "config": {"custom": {"sql": sql}}}
-                for name, kind in zip(result.column_names, kinds, strict=True)
-            ],
-        },
-        "data": {"values": [[_plain(value) for value in column] for column in columns]},
-    }
-
-
-def _kind(name: str) -> str:
-    inner = re.sub(r"^(Nullable|LowCardinality)\((.*)\)$", r"\2", name)
-    for start, kind in (("Date", "time"), ("Bool", "boolean")):
-        if inner.startswith(start):
-            return kind
-    return "number" if re.match(r"U?Int|Float|Decimal", inner) else "string"
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, datetime):
-        moment = value if value.tzinfo else value.replace(tzinfo=UTC)
-        return round(moment.timestamp() * 1000)
-    return value if value is None or isinstance(value, bool | int | float | str) else float(value)
