@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from grafana.intervals import interval, length
 from grafana.layout import COLUMNS, SOURCE_UID
 from grafana.macros import MACROS, Variable, conditional_all, interpolate
 from grafana.queries import OTHER_PANEL, PLUGIN
@@ -27,14 +28,10 @@ Panel = dict[str, Any]
 LIVE: Final = frozenset({"alertlist", "annolist", "dashlist", "news", "welcome"})
 """Kinds of panels that ask Grafana itself, whenever somebody looks."""
 
-STEPS: Final = (1, 5, 10, 30, 60, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400, 604_800)
-"""Seconds between two points, of which Grafana would choose one."""
-
 POINTS: Final = 40
 """Most points of a series for each of the grid's columns that a panel is wide."""
 
 _VARIABLE: Final = re.compile(r"\$\{(?P<braced>\w+)(?::\w+)?\}|\$(?P<plain>\w+)")
-_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
 @dataclass(frozen=True)
@@ -124,7 +121,9 @@ def answer(grafana: Grafana, panel: Panel, choice: Choice, span: Span) -> list[F
     queries = [{**one, "rawSql": filled_query(one["rawSql"], choice, where)} for one in targets]
     if not queries:
         return []
-    frames = ask(grafana, queries, span, interval(span, panel), where)
+    points = POINTS * (panel.get("gridPos") or {}).get("w", COLUMNS)
+    step = interval((span.until - span.since).total_seconds(), panel, points)
+    frames = ask(grafana, queries, span, step, where)
     return [clean(frame) for query in queries for frame in frames[query["refId"]]]
 
 
@@ -233,17 +232,9 @@ def filled_query(sql: str, choice: Choice, where: str) -> str:
     return text
 
 
-def interval(span: Span, panel: Panel) -> int:
-    """Seconds between two points of a panel: as many as fit its width, none below its own least."""
-    least = _seconds(panel["interval"]) if panel.get("interval") else 1
-    columns = (panel.get("gridPos") or {}).get("w", COLUMNS)
-    wanted = max(least, (span.until - span.since).total_seconds() / (columns * POINTS))
-    return next((step for step in STEPS if step >= wanted), STEPS[-1])
-
-
 def duration(text: str) -> timedelta:
     """30m, 12h, 30d, 8w. Raises ValueError."""
-    return timedelta(seconds=_seconds(text))
+    return timedelta(seconds=length(text))
 
 
 def every_panel(panels: Iterable[Panel]) -> Iterator[Panel]:
@@ -294,12 +285,6 @@ def _told(value: Any, choice: Choice) -> Any:
     if unknown := re.search(r"\$\{(?!__)\w*", text):
         raise GrafanaError(f"a snapshot cannot fill in {unknown[0]}}} in {value[:80]!r}")
     return text
-
-
-def _seconds(text: str) -> int:
-    if not (found := re.fullmatch(r">?(\d+)([smhdw])", text)):
-        raise ValueError(f"{text!r} is no length of time: write 12h, 30d or 8w")
-    return int(found[1]) * _UNITS[found[2]]
 
 
 def _epoch(moment: datetime) -> int:

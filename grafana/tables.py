@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 from clickhouse_connect.driver.client import Client
 
+from grafana.intervals import interval
 from grafana.macros import Variable, Window, expand
 from schemas.errors import SetupError
 from sinks.exports import Range, Table, table
@@ -21,9 +22,8 @@ from sinks.exports.source import NAMED, bars, plans
 from sinks.exports.words import unit_of
 
 FOLDER: Final = Path(__file__).parent / "provisioning" / "dashboards"
-_STEPS: Final = (60, 300, 900, 1800, 3600, 10_800, 21_600, 43_200, 86_400, 604_800)
-_POINTS: Final = 300
-"""Most points over time in a panel: Grafana takes about as many as a panel has pixels / 3."""
+POINTS: Final = 300
+"""Most rows of a panel over time."""
 
 _UNITS: Final = {"percentunit": Unit.SHARE, "decbytes": Unit.BYTES, "s": Unit.NUMBER, "ms": Unit.NUMBER}
 _PERSONAL: Final = re.compile(rf"\b(?:{'|'.join(sorted(NAMED))}|attendee_names)\(")
@@ -172,7 +172,7 @@ class _Asking:
             window = Window(
                 self.within.since,
                 self.within.until - timedelta(milliseconds=1),  # Grafana's range has its last millisecond
-                interval(self.within, panel.get("interval")),
+                interval((self.within.until - self.within.since).total_seconds(), panel, POINTS),
             )
             self._answers[sql] = table(self.client, "panel", expand(sql, window, self.variables))
         return self._answers[sql]
@@ -204,13 +204,6 @@ class _Asking:
             numbers[0].unit,
         )
         return replace(sheet, charts=(chart,))
-
-
-def interval(within: Range, least: str | None = None) -> int:
-    """Seconds between two points: a round step, never less than the panel's own least."""
-    wanted = (within.until - within.since).total_seconds() / _POINTS
-    floor = {"15m": 900, "1m": 60, "5m": 300, "1h": 3600}.get(least or "", 60)
-    return next((step for step in _STEPS if step >= wanted and step >= floor), _STEPS[-1])
 
 
 def _figures(sheets: Sequence[Sheet]) -> Sheet:
