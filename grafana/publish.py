@@ -11,8 +11,6 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Any, Final
 
-import requests
-
 from grafana.layout import SOURCE_UID, TAG
 from grafana.queries import PLUGIN
 from grafana.remote import Grafana, Refused
@@ -190,11 +188,11 @@ def _body(source: Source, found: Mapping[str, Any] | None = None) -> dict[str, A
 
 
 def broken(grafana: Grafana) -> str:
-    """What Grafana says when it tries the data source and that fails; empty when all is well."""
+    """What Grafana says when it cannot try the data source, or tries it in vain; empty when all is well."""
     try:
         grafana.get(f"/datasources/uid/{SOURCE_UID}/health")
     except Refused as refused:
-        return refused.said if refused.status == requests.codes.bad_request else ""
+        return str(refused)
     return ""
 
 
