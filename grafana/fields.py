@@ -46,7 +46,13 @@ def percent_bar() -> Properties:
 
 def count_bar() -> Properties:
     """A cell of a table as a bar from 0 to the greatest value of the column."""
-    return {"unit": COUNT, "min": 0, "custom.cellOptions": {"type": "gauge", "mode": "basic"}, **fixed(BLUE)}
+    return {
+        "unit": COUNT,
+        "min": 0,
+        "fieldMinMax": True,  # or the greatest number of the whole table, such as a rank, would be a full bar
+        "custom.cellOptions": {"type": "gauge", "mode": "basic"},
+        **fixed(BLUE),
+    }
 
 
 def colored_words(colors: Mapping[str, str]) -> Properties:

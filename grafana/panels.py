@@ -228,6 +228,10 @@ def donut(id_: int, title: str, description: str, targets: Targets, **house: Any
     return panel(form, id_, title, description, targets, **{"unit": COUNT, **house})
 
 
+MOST_BARS: Final = 150
+"""Bars over time, about: with one per pixel, as Grafana would draw them, each is thinner than a hair."""
+
+
 def over_time(
     id_: int,
     title: str,
@@ -242,7 +246,7 @@ def over_time(
     """Values over time; `by` is the text column that names the lines."""
     form = timeseries.Panel().legend(_legend()).tooltip(_tooltip())
     if draw == "bars":
-        form.draw_style(forms.GraphDrawStyle.BARS).fill_opacity(70).line_width(0)
+        form.draw_style(forms.GraphDrawStyle.BARS).fill_opacity(70).line_width(0).max_data_points(MOST_BARS)
     else:
         form.draw_style(forms.GraphDrawStyle.LINE).fill_opacity(10).line_width(2).show_points(
             forms.VisibilityMode.NEVER

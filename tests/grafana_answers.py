@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import uuid5
 
 from clickhouse_connect.driver.client import Client
-from database import Record, touched
+from database import Record, prepare, touched
+from stack import ClickHouse
 
 from grafana.__main__ import rendered
 from grafana.macros import Variable, Window, expand
@@ -71,6 +73,17 @@ def tell(client: Client, story: Sequence[Event]) -> None:
     letters = (b"not json", b'{"type": "photo.eaten"}', b"[]")
     write(client, read([Record(raw, number=n, received=NOW) for n, raw in enumerate(letters)], now=NOW))
     look(client)
+
+
+@contextmanager
+def told(server: ClickHouse, database: str, story: Sequence[Event]) -> Iterator[Client]:
+    """A database of that name in which the story is told, until the end of the block."""
+    client = server.client()
+    prepare(client, database)
+    tell(client, story)
+    yield client
+    client.command(f"DROP DATABASE {database}")
+    client.close()
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from zoneinfo import ZoneInfo
 import pytest
 import yaml
 from clickhouse_connect.driver.client import Client
-from database import load, prepare
-from grafana_answers import HOSTILE, PANELS, START, life, tell
+from database import load
+from grafana_answers import HOSTILE, PANELS, START, life, told
 from oracle import Oracle
 from stack import ClickHouse
 
@@ -113,12 +113,8 @@ def _source() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def admin(clickhouse_server: ClickHouse) -> Iterator[Client]:
-    client = clickhouse_server.client()
-    prepare(client, "alerts")
-    tell(client, STORY)
-    yield client
-    client.command("DROP DATABASE alerts")
-    client.close()
+    with told(clickhouse_server, "alerts", STORY) as client:
+        yield client
 
 
 @pytest.fixture(scope="module")

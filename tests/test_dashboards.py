@@ -92,6 +92,17 @@ def test_targets_are_what_the_plugin_reads(uid: str, panel: dict[str, Any]) -> N
     assert len({target["refId"] for target in panel.get("targets", [])}) == len(panel.get("targets", []))
 
 
+@pytest.mark.parametrize(("uid", "panel"), every_panel())
+def test_bars_have_room_and_an_end_of_their_own(uid: str, panel: dict[str, Any]) -> None:
+    config = panel.get("fieldConfig", {})
+    if config.get("defaults", {}).get("custom", {}).get("drawStyle") == "bars":
+        assert panel["maxDataPoints"] <= 200, "one per pixel is thinner than a hair"
+    for one in config.get("overrides", []):
+        said = {each["id"]: each["value"] for each in one["properties"]}
+        if said.get("custom.cellOptions", {}).get("type") == "gauge":
+            assert "max" in said or said["fieldMinMax"], "else the greatest number of the table is its end"
+
+
 @pytest.mark.parametrize("uid", DASHBOARDS)
 def test_links_and_annotations_lead_somewhere(uid: str) -> None:
     dashboard = DASHBOARDS[uid]

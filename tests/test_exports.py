@@ -18,12 +18,12 @@ from zoneinfo import ZoneInfo
 import pyarrow.parquet as pq
 import pytest
 from clickhouse_connect.driver.client import Client
-from database import prepare
-from grafana_answers import HOSTILE, PANELS, START, Choice, answer, life, tell
+from grafana_answers import HOSTILE, PANELS, START, Choice, answer, life, told
 from oracle import UNORDERED, Oracle
 from stack import ClickHouse
 
 from grafana import tables
+from grafana.intervals import interval
 from schemas.errors import SetupError
 from schemas.events import AttendeeRegistered
 from schemas.wire import encode
@@ -52,14 +52,11 @@ Question = tuple[tuple[str, ...], Range]
 
 @pytest.fixture(scope="module")
 def reader(clickhouse_server: ClickHouse) -> Iterator[Client]:
-    admin = clickhouse_server.client()
-    prepare(admin, "exported")
-    tell(admin, STORY)
-    client = clickhouse_server.client("exported", reader=True)
-    yield client
-    client.close()
-    admin.command("DROP DATABASE exported")
-    admin.close()
+    with (
+        told(clickhouse_server, "exported", STORY),
+        clickhouse_server.client("exported", reader=True) as client,
+    ):
+        yield client
 
 
 @pytest.fixture(params=CHOICES)
@@ -246,7 +243,7 @@ AGES = {"Ago", "Waiting", "Written ago"}
 @pytest.mark.parametrize("uid", ["gallery", "gallery-compare", "sponsor", "gallery-health"])
 @pytest.mark.parametrize("asked", ["two, odd times", "an empty range"], indirect=True)
 def test_dashboard_data_is_what_the_panels_show(reader: Client, asked: Question, uid: str) -> None:
-    """The answers of the panels are judged by the oracle in test_dashboard_queries."""
+    """The answers of the panels are judged by the oracle in tests/panels."""
     galleries, within = asked
     given = (
         {"sponsor": SPONSORS[0]} if uid == "sponsor" else {"day_b": "3"} if uid == "gallery-compare" else {}
@@ -256,7 +253,7 @@ def test_dashboard_data_is_what_the_panels_show(reader: Client, asked: Question,
     for (owner, number), panel in PANELS.items():
         if owner != uid or not panel.get("targets") or panel["type"] in ("stat", "gauge"):
             continue
-        step = tables.interval(within, panel.get("interval"))
+        step = interval((within.until - within.since).total_seconds(), panel, tables.POINTS)
         choice = Choice(galleries, within.since, within.until, interval=step, extra=tuple(given.items()))
         expected = answer(reader, uid, number, choice)
         (ours,) = (rows(one) for name, one in found.items() if name.endswith(f"-{number}"))

@@ -14,9 +14,7 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 import pyarrow.parquet as pq
 import pytest
 from asgi import Browser
-from clickhouse_connect.driver.client import Client
-from database import prepare
-from grafana_answers import HOSTILE, START, life, tell
+from grafana_answers import HOSTILE, START, life, told
 from stack import ClickHouse
 
 from deploy.export_server import Exports, create_app
@@ -38,12 +36,8 @@ ASKED = Asked("post-event", "json", WITHIN, GALLERIES[:1])
 
 @pytest.fixture(scope="module")
 def service(clickhouse_server: ClickHouse) -> Iterator[Exports]:
-    admin: Client = clickhouse_server.client()
-    prepare(admin, "served")
-    tell(admin, STORY)
-    yield Exports(clickhouse_server.target("served", reader=True), SECRET, LIMITS, clock=lambda: NOW)
-    admin.command("DROP DATABASE served")
-    admin.close()
+    with told(clickhouse_server, "served", STORY):
+        yield Exports(clickhouse_server.target("served", reader=True), SECRET, LIMITS, clock=lambda: NOW)
 
 
 def browser(service: Exports, *, host: str = "exports.example.org", peer: str = "192.0.2.7") -> Browser:

@@ -233,11 +233,15 @@ def _timeline() -> list[Panel]:
             TIMELINE,
             "Downloads",
             "Photos downloaded, per quarter of an hour, hour or day of the gallery's own time zone, as fits "
-            "the range. Blue: the days of the event. Orange: a campaign was sent.",
+            "the range; a day of several galleries is the same date in each. Blue: the days of the event. "
+            "Orange: a campaign was sent.",
             Query(
-                f"""SELECT time, sum(downloads) AS Downloads FROM
-                {ask("downloads_by_time", step=STEP)}
-                GROUP BY time ORDER BY time""",
+                f"""SELECT min(asked.time) AS time, sum(downloads) AS Downloads
+                FROM {ask("downloads_by_time", step=STEP)} AS asked {PLAN}
+                GROUP BY if({STEP} = 'day',
+                    formatDateTime(asked.time, '%F', if(plan.timezone = '', 'UTC', plan.timezone)),
+                    toString(asked.time))
+                ORDER BY time""",
                 series=True,
             ),
             width=16,

@@ -152,7 +152,9 @@ def _ingest() -> list[Panel]:
                 SELECT $__timeInterval(received_at) AS time, count(), 0
                 FROM events WHERE $__timeFilter_ms(received_at) GROUP BY time
             )
-            GROUP BY time ORDER BY time""",
+            GROUP BY time ORDER BY time
+            WITH FILL FROM toStartOfInterval($__fromTime, INTERVAL $__interval_s SECOND) TO $__toTime + 1
+            STEP $__interval_s""",
             draw="line",
             unit="none",
             width=12,

@@ -15,6 +15,8 @@ from grafana.queries import ESCAPED, GALLERY, PLAN, Query, ask
 UID: Final = SPONSOR_UID
 SPONSOR: Final = "${sponsor:singlequote}"
 RESULT: Final = f"FROM {ask('sponsor_results')} WHERE sponsor_id = {SPONSOR}"
+QUARTERS: Final = "toStartOfInterval(bucket, toIntervalSecond(intDiv($__interval_s + 899, 900) * 900))"
+"""Whole quarters of an hour: by the 20 minutes that Grafana may choose, one or two would fall together."""
 METHOD: Final = """
 - **Impression**: the ad was loaded on a page that a visitor saw.
 - **Viewable**: at least half of the ad was on the screen for one second or longer.
@@ -116,22 +118,22 @@ def _results() -> list[Panel]:
             names=True,
             overrides={"CTR": {"unit": SHARE, "decimals": 2, "noValue": "-"}},
         ),
-        number(
+        grid(
             103,
             "Cost",
             "The fees for the chosen galleries; fees / clicks of the range; fees * 1,000 / viewable "
             "impressions of the range. Nothing is shown without a fee, or where fees are in different "
             "currencies.",
             Query(
-                f"""SELECT toFloat64(fee) AS Fee, cost_per_click AS "Per click",
-                    cost_per_1000_viewable AS "Per 1,000 viewable" {RESULT}"""
+                f"""SELECT cost.1 AS Cost, cost.2 AS Amount, currency AS Currency
+                FROM (SELECT * {RESULT} AND fee IS NOT NULL)
+                ARRAY JOIN [('Fee', toFloat64(fee)), ('Per click', cost_per_click),
+                    ('Per 1,000 viewable', cost_per_1000_viewable)] AS cost"""
             ),
             width=7,
             height=6,
-            names=True,
-            unit="none",
-            decimals=2,
-            empty="no fee",
+            empty="No fee, or fees in different currencies",
+            overrides={"Amount": {"unit": "none", "decimals": 2, "noValue": "-"}},
         ),
     ]
 
@@ -143,7 +145,7 @@ def _time() -> list[Panel]:
             "Impressions",
             "Impressions over the range, and how many of them were viewable.",
             Query(
-                f"""SELECT $__timeInterval(bucket) AS time,
+                f"""SELECT {QUARTERS} AS time,
                     sumIf(sponsors[{SPONSOR}], type = 'sponsor.impression') AS Impressions,
                     sum(viewable[{SPONSOR}]) AS Viewable
                 FROM {ask("counts")} WHERE type = 'sponsor.impression' GROUP BY time ORDER BY time""",
@@ -160,7 +162,7 @@ def _time() -> list[Panel]:
             "Clicks",
             "Clicks over the range.",
             Query(
-                f"""SELECT $__timeInterval(bucket) AS time, sum(sponsors[{SPONSOR}]) AS Clicks
+                f"""SELECT {QUARTERS} AS time, sum(sponsors[{SPONSOR}]) AS Clicks
                 FROM {ask("counts")} WHERE type = 'sponsor.clicked' GROUP BY time ORDER BY time""",
                 series=True,
             ),

@@ -152,3 +152,12 @@ def test_the_sponsor_dashboard_shows_the_oracles_numbers(shown: Board, stack: Se
     ]
     shows(shown, 101, [result["impressions"], result["viewable"], result["viewers"]])
     shows(shown, 102, [result["clicks"], result["ctr"]], at_least=2)
+
+    gallery = next(event.gallery_id for event in stack.story if event.type == "sponsor.registered")
+    shown.open("sponsor", [gallery], sponsor=sponsor)
+    (alone,) = [
+        row for row in stack.oracle.view("sponsor_results", [gallery], *WHOLE) if row["sponsor_id"] == sponsor
+    ]
+    assert alone["currency"]
+    assert shown.text(103).count(alone["currency"]) == 3, "a fee, and what it comes to per click and view"
+    shows(shown, 103, [alone["fee"], alone["cost_per_click"], alone["cost_per_1000_viewable"]])

@@ -9,8 +9,7 @@ from typing import Final
 import pytest
 from click.testing import Result
 from clickhouse_connect.driver.client import Client
-from database import prepare
-from grafana_answers import tell
+from grafana_answers import told
 from grafana_stand_in import STORY, Command, StandIn, running
 from stack import ClickHouse
 from typer.testing import CliRunner
@@ -22,13 +21,9 @@ DATABASE: Final = "publishing"
 
 
 @pytest.fixture(scope="session")
-def told(clickhouse_server: ClickHouse) -> Iterator[Client]:
-    client = clickhouse_server.client()
-    prepare(client, DATABASE)
-    tell(client, STORY)
-    yield client
-    client.command(f"DROP DATABASE {DATABASE}")
-    client.close()
+def writer(clickhouse_server: ClickHouse) -> Iterator[Client]:
+    with told(clickhouse_server, DATABASE, STORY) as client:
+        yield client
 
 
 @pytest.fixture
@@ -38,7 +33,7 @@ def stand_in() -> Iterator[StandIn]:
 
 
 @pytest.fixture
-def source(clickhouse_server: ClickHouse, told: Client) -> Source:
+def source(clickhouse_server: ClickHouse, writer: Client) -> Source:
     return Source("127.0.0.1", clickhouse_server.port, "reader", DATABASE, "reads")
 
 

@@ -11,7 +11,7 @@ import pytest
 from clickhouse_connect.driver.client import Client
 from database import load
 from grafana_answers import DASHBOARDS
-from grafana_stand_in import PLUGIN, STORY, Command, StandIn, admin, running
+from grafana_stand_in import PLUGIN, STORY, Command, No, StandIn, admin, running
 
 from grafana.publish import FOLDER_UID, Source, push
 from grafana.remote import Grafana
@@ -93,6 +93,21 @@ def test_a_data_source_that_does_not_work_is_told(gallery: Command, stand_in: St
     assert isinstance(done.exception, GrafanaError)
     assert "the data source does not work yet" in str(done.exception)
     assert "unchanged" in done.output, "dashboards are pushed all the same"
+
+
+@pytest.mark.stack
+@pytest.mark.parametrize(("status", "said"), [(403, "You'll need additional permissions"), (500, "")])
+def test_a_data_source_that_cannot_be_tried_is_told(
+    gallery: Command, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch, status: int, said: str
+) -> None:
+    def refuse(*_: Any) -> Any:
+        raise No(status, said)
+
+    monkeypatch.setattr(stand_in, "_client", refuse)
+    done = gallery("push")
+    assert isinstance(done.exception, GrafanaError)
+    assert "the data source does not work yet" in str(done.exception)
+    assert (said or str(status)) in str(done.exception)
 
 
 def test_a_data_source_needs_an_address_and_a_password(stand_in: StandIn) -> None:
@@ -224,7 +239,7 @@ def test_the_token_comes_from_a_file_the_environment_or_nowhere(
 
 @pytest.mark.stack
 def test_campaigns_are_marked_once_and_move_with_what_is_sent(
-    gallery: Command, stand_in: StandIn, told: Client
+    gallery: Command, stand_in: StandIn, writer: Client
 ) -> None:
     sent = {event.campaign_id: event for event in STORY if event.type == "campaign.sent"}
     assert gallery("push").exit_code == 0
@@ -244,7 +259,7 @@ def test_campaigns_are_marked_once_and_move_with_what_is_sent(
     later = first.model_copy(
         update={"occurred_at": first.occurred_at + timedelta(minutes=5), "name": "<b>Again</b>"}
     )
-    load(told, [later])
+    load(writer, [later])
     try:
         moved = gallery("annotate", "--gallery", first.gallery_id)
         assert moved.output.count("updated") == 1
@@ -254,7 +269,7 @@ def test_campaigns_are_marked_once_and_move_with_what_is_sent(
         assert len(stand_in.annotations) == len(sent)
     finally:
         last = first.model_copy(update={"occurred_at": later.occurred_at + timedelta(milliseconds=1)})
-        load(told, [last])
+        load(writer, [last])
 
     on_one = gallery("annotate", "--gallery", first.gallery_id, "--dashboard", "gallery-compare")
     assert on_one.output.count("created") == sum(e.gallery_id == first.gallery_id for e in sent.values())

@@ -82,6 +82,20 @@ test('units, names, thresholds, mappings and links of the JSON reach the fields'
   expect(id?.config.custom).toMatchObject({ hidden: true });
 });
 
+test('a bar ends at the greatest value of its own field where the JSON says so, else of all', async () => {
+  const greatest = async (own: boolean) => {
+    const properties = [
+      { id: 'min', value: 0 },
+      { id: 'fieldMinMax', value: own },
+    ];
+    const overrides = [{ matcher: { id: 'byName', options: 'Rate' }, properties }];
+    const [shown] = await draw(panel({ fieldConfig: { defaults: {}, overrides } }));
+    return shown?.fields[2]?.state?.range;
+  };
+  expect(await greatest(true)).toMatchObject({ min: 0, max: 0.6637 });
+  expect(await greatest(false)).toMatchObject({ min: 0, max: 12345 });
+});
+
 test('transformations keep the fields that they name', async () => {
   const include = { names: ['Photos'] };
   const [shown] = await draw(

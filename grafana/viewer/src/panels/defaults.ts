@@ -85,6 +85,7 @@ const STANDARD: Readonly<Record<string, Process>> = {
   max: numberOverrideProcessor as Process,
   decimals: numberOverrideProcessor as Process,
   displayName: displayNameOverrideProcessor as Process,
+  fieldMinMax: identityOverrideProcessor,
   noValue: identityOverrideProcessor,
   thresholds: identityOverrideProcessor,
   mappings: valueMappingsOverrideProcessor as Process,
