@@ -19,7 +19,7 @@ from squares import Squares
 from stack import Broker
 
 from deploy.brokers import admin_config, consumer_config, producer_config
-from deploy.topics import ensure_topics
+from deploy.topics import ensure_topics, require
 from face_worker.answers import Answering, Cadence
 from face_worker.clusters import Recipe
 from face_worker.journal import PhotoFaces, Step
@@ -36,7 +36,7 @@ from schemas.topics import EVENTS
 from schemas.wire import decode, encode
 from sinks.consumer import BatchConsumer
 
-QUICK = {"session.timeout.ms": "1000", "heartbeat.interval.ms": "100"}  # a join takes half of it
+QUICK = {"session.timeout.ms": "2000", "heartbeat.interval.ms": "100"}  # a join takes half of it
 SEED = UUID("00000000-0000-0000-0000-00000000face")
 NOON = datetime(2026, 6, 12, 12, tzinfo=UTC)
 PEOPLE: Mapping[str, tuple[str, ...]] = {
@@ -205,7 +205,7 @@ class Stage:
         """The embedded broker forgets everything."""
         self.broker.kill()
         self.broker.start()
-        ensure_topics(admin_config(self.broker.bootstrap), self.broker.profile)
+        require(ensure_topics(admin_config(self.broker.bootstrap), self.broker.profile, timeout=60))
         self.sent = self.delivered = 0
 
     def committed(self) -> int:
@@ -221,7 +221,7 @@ class Stage:
         consumer = Consumer(consumer_config(self.broker.profile, self.broker.bootstrap, "the-test"))
         consumer.assign([TopicPartition(EVENTS.name, number, 0) for number in range(EVENTS.partitions)])
         messages: list[Message] = []
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while len(messages) < self.sent + self.delivered:
             assert time.monotonic() < deadline, f"{len(messages)} of {self.sent + self.delivered} messages"
             messages += consumer.consume(1000, 0.1)
@@ -240,7 +240,7 @@ class Stage:
 def empty_stage(broker: Broker, client: Client) -> Stage:
     broker.kill()
     broker.start()
-    ensure_topics(admin_config(broker.bootstrap), broker.profile)
+    require(ensure_topics(admin_config(broker.bootstrap), broker.profile, timeout=60))
     for table in ("faces", "face_journal", "face_leases", "events", "looks", "attendees"):
         client.command(f"TRUNCATE TABLE {table}")
     return Stage(broker, client)

@@ -63,9 +63,8 @@ def test_a_merge_that_was_not_written_loses_nothing(tmp_path: Path) -> None:
         front.ask("SYSTEM STOP MERGES t")
         for number in range(5):
             fill(front, 1000, number * 1000)
-        front.ask("SYSTEM START MERGES t")
-        with full_disk(front.process):
-            assert refused(front, b"OPTIMIZE TABLE t FINAL")
+        with full_disk(front.process):  # a merge in the background may be the one that finds out
+            assert refused(front, b"SYSTEM START MERGES t") or refused(front, b"OPTIMIZE TABLE t FINAL")
         assert front.process.returncode == os.EX_IOERR
     with running(tmp_path) as front:
         assert front.rows(COUNT) == [[5000, 250_000]]

@@ -20,7 +20,7 @@ from sinks.consumer import BatchConsumer
 pytestmark = pytest.mark.stack
 
 PARTITIONS = 4
-QUICK = {"session.timeout.ms": 1500, "heartbeat.interval.ms": 200}  # a join takes half the session here
+QUICK = {"session.timeout.ms": 3000, "heartbeat.interval.ms": 200}  # a join takes half the session here
 
 
 @pytest.fixture
@@ -84,13 +84,10 @@ def some(consumer: BatchConsumer) -> list[Message]:
 
 
 def everything(consumer: BatchConsumer, count: int) -> list[Message]:
-    """`count` messages, or what came until the topic was quiet for two seconds."""
+    """`count` messages or more."""
     found = some(consumer)
-    quiet = time.monotonic() + 2
-    while len(found) < count and time.monotonic() < quiet:
-        if messages := consumer.batch():
-            found += messages
-            quiet = time.monotonic() + 2
+    while len(found) < count:
+        found += some(consumer)
     return found
 
 
@@ -260,33 +257,38 @@ def test_a_commit_that_is_refused_while_others_join_is_made_up_for(kafka: Broker
         thread = threading.Thread(target=commit_one_by_one)
         thread.start()
         try:
-            for _ in range(8):
+            deadline = time.monotonic() + 60
+            while thread.is_alive() and time.monotonic() < deadline:
                 guest = BatchConsumer(config, [unique], max_messages=1000, max_wait=0.005)
-                deadline = time.monotonic() + 4
-                while time.monotonic() < deadline and thread.is_alive():
+                while not guest.assigned and time.monotonic() < deadline and thread.is_alive():
                     guest.batch()
                 guest.close()
         finally:
             stopping.set()
             thread.join()
             steady._max_wait = 0.3
-            steady.batch()
-            stayed = owned(steady)
-            now = committed(steady, unique)
+            stayed = owned(steady) - {partition for _, partition in steady._gone}
+            expected = {number: done[number] for number in stayed}
+            now: dict[int, int] = {}
+            deadline = time.monotonic() + 30
+            while now != expected and time.monotonic() < deadline:
+                steady.batch()
+                now = {number: committed(steady, unique)[number] for number in stayed}
             steady.close()
     assert raised == []
     assert any("STALE_MEMBER_EPOCH" in line.get("reason", "") for line in said)
-    assert [now[number] for number in stayed] == [done[number] for number in stayed]
+    assert stayed
+    assert now == expected
 
 
 def test_keep_alive_keeps_the_membership_where_sleep_would_lose_it(
     broker: Broker, topic: str, members: Callable[..., BatchConsumer]
 ) -> None:
     publish(broker, topic, range(8))
-    consumer = members(**{"max.poll.interval.ms": 1500})
+    consumer = members(**{"max.poll.interval.ms": 4000})
     batch = everything(consumer, 8)
     publish(broker, topic, range(8, 12))
-    consumer.keep_alive(2.2)
+    consumer.keep_alive(5)
     assert owned(consumer) == set(range(PARTITIONS))
     consumer.commit(batch)
     assert committed(consumer, topic) == [2] * PARTITIONS
@@ -294,7 +296,7 @@ def test_keep_alive_keeps_the_membership_where_sleep_would_lose_it(
     behind = everything(consumer, 4)
     assert sorted(numbers(behind)) == [8, 9, 10, 11]
 
-    time.sleep(2.2)
+    time.sleep(6)
     consumer._consumer.poll(0)
     consumer.commit(behind)  # refused, which is no error: the messages come again
     assert sorted(numbers(everything(consumer, 4))) == [8, 9, 10, 11]
@@ -311,9 +313,10 @@ def test_partitions_that_come_during_keep_alive_lose_nothing(
         leaving.batch()
         staying.batch()
     publish(broker, topic, range(400))
-    first = everything(staying, 400)
+    first = everything(staying, 100 * len(owned(staying)))
     assert 0 < len(first) < 400
     leaving.close()  # it read nothing and committed nothing
+    deadline = time.monotonic() + 30
     while len(owned(staying)) < PARTITIONS:
         assert time.monotonic() < deadline
         staying.keep_alive(0.7)

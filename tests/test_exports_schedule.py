@@ -126,7 +126,7 @@ class Letters:
 @pytest.mark.stack
 def test_by_mail_and_again_when_the_server_was_away(databases: tuple[Client, Client], now: datetime) -> None:
     letters = Letters()
-    server = Controller(letters, hostname="127.0.0.1", port=free_port())
+    server = Controller(letters, hostname="127.0.0.1", port=free_port(), ready_timeout=60)
     server.start()
     try:
         settings = {

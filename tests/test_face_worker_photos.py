@@ -21,7 +21,7 @@ from pydantic import SecretStr
 from stack import Broker, ClickHouse, free_port, ingesting
 
 from deploy.settings import Settings, environment
-from deploy.topics import ensure_topics
+from deploy.topics import ensure_topics, require
 from face_worker.models import MODELS
 from producers import Publisher
 from schemas.events import PhotoUploaded, SelfieTaken
@@ -100,7 +100,7 @@ def test_forty_portraits_are_eight_people_and_a_selfie_finds_its_own(
         health_port=free_port(),
     )
     reading = clickhouse_server.client(settings.clickhouse_database)  # the other client is that of ingest
-    ensure_topics(settings.admin(), settings.profile)
+    require(ensure_topics(settings.admin(), settings.profile, timeout=60))
     list(migrate.apply(clickhouse, migrate.migrations()))
     files = sorted((PHOTOS / "people").glob("*/*.*"))
     person = {file.stem: file.parent.name for file in files}

@@ -56,7 +56,7 @@ def follow(broker: Broker, unique: str, together: int) -> None:
     for number, partition in enumerate((0, 0, 0, 0, 0, 1, 1, 1), 1):
         producer.produce(unique, b"x", partition=partition)
         if number % together == 0:
-            producer.flush(5)
+            assert producer.flush(30) == 0
     topics = [unique, f"{unique}b", "nobody-made-it"]
     probe = LagProbe(admin_config(broker.bootstrap), {unique: topics, f"{unique}-never": topics})
     assert patient(probe) == [], "who never committed has not begun"

@@ -332,7 +332,7 @@ def test_http_answers_without_an_end_are_too_large(server: str) -> None:
 
 
 def s3(endpoint: str) -> Limits:
-    return Limits(options={"s3": {"key": "k", "secret": "s", "endpoint_url": endpoint}}, timeout=2)
+    return Limits(options={"s3": {"key": "k", "secret": "s", "endpoint_url": endpoint}}, timeout=20)
 
 
 def test_s3(server: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
+import signal
 import subprocess
 import sys
 import textwrap
@@ -226,20 +227,22 @@ def test_a_full_queue_is_backpressure(unique: str) -> None:
 
 def test_a_full_queue_waits_for_room(broker: Broker, unique: str) -> None:
     events = [share(unique, visitor) for visitor in range(2000)]
-    with Publisher(config(broker.bootstrap, queue_buffering_max_messages=50, linger_ms=5)) as publisher:
+    settings = config(broker.bootstrap, queue_buffering_max_messages=50, linger_ms=5)
+    with Publisher(settings, block_seconds=30) as publisher:
         publisher.publish_all(events)
     assert ids(event for _, event in read(broker.bootstrap, unique, 2000)) == ids(events)
 
 
 def test_a_broker_killed_in_the_middle_loses_nothing_in_silence(own_broker: Broker, unique: str) -> None:
     own_broker.start()
-    publisher = Publisher(config(own_broker.bootstrap, delivery_timeout_ms=1500, linger_ms=200))
+    publisher = Publisher(config(own_broker.bootstrap, linger_ms=200))
     events = [share(unique, visitor) for visitor in range(3000)]
     publisher.send_all(events[:1000])
+    own_broker.process.send_signal(signal.SIGSTOP)  # it answers nothing from here on
     publisher.publish_all(events[1000:])
     own_broker.kill()
     with pytest.raises(PublishError) as caught:
-        publisher.close(timeout=20)
+        publisher.close(timeout=3)
     assert publisher.stats.delivered + len(caught.value.event_ids) == 3000
     assert ids(events[:1000]).isdisjoint(caught.value.event_ids)
 
@@ -261,7 +264,7 @@ def test_a_fatal_error_ends_the_producer_and_not_the_publisher(
 ) -> None:
     """A broker that forgot its producers ends an idempotent one: what was with it is reported."""
     own_broker.start()
-    options = {"enable.idempotence": True, "delivery.timeout.ms": 1500}
+    options = {"enable.idempotence": True, "delivery.timeout.ms": 6000}
     publisher = Publisher(config(own_broker.bootstrap) | options)
     events = [share(unique, visitor) for visitor in range(1000)]
     publisher.send_all(events)
@@ -294,7 +297,7 @@ PUBLISH_AND_FORGET = """
     from producers import Publisher
     from schemas.events import PhotoShared
     publisher = Publisher({"bootstrap.servers": sys.argv[1], "enable.idempotence": False,
-                           "linger.ms": 500, "delivery.timeout.ms": 900})
+                           "linger.ms": 500, "delivery.timeout.ms": int(sys.argv[3])})
     for visitor in range(200):
         publisher.publish(PhotoShared.new(gallery_id=sys.argv[2], producer="test", network="x",
                                           visitor_id=str(visitor), photo_id="p"))
@@ -302,13 +305,13 @@ PUBLISH_AND_FORGET = """
 
 
 def test_a_process_that_ends_flushes_first(broker: Broker, unique: str) -> None:
-    ended = run(PUBLISH_AND_FORGET, broker.bootstrap, unique)
+    ended = run(PUBLISH_AND_FORGET, broker.bootstrap, unique, "30000")
     assert (ended.returncode, ended.stderr) == (0, "")
     assert len(read(broker.bootstrap, unique, 200)) == 200
 
 
 def test_a_process_that_ends_says_what_was_lost(unique: str) -> None:
-    ended = run(PUBLISH_AND_FORGET, f"127.0.0.1:{free_port()}", unique)
+    ended = run(PUBLISH_AND_FORGET, f"127.0.0.1:{free_port()}", unique, "900")
     assert "200 events not known to be on Kafka" in ended.stderr
 
 

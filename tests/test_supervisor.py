@@ -146,7 +146,11 @@ def test_a_part_that_does_not_start_stops_the_others(tmp_path: Path) -> None:
 
 
 def test_a_part_that_never_gets_ready_is_given_up(tmp_path: Path) -> None:
-    slow = child("slow", "print('still loading'); import time; time.sleep(600)", ready=lambda: False)
+    def never() -> bool:
+        until(lambda: (log := log_file(tmp_path, "slow")).exists() and bool(log.read_bytes()))
+        return False
+
+    slow = child("slow", "print('still loading', flush=True); import time; time.sleep(600)", ready=never)
     part = Component(**{**vars(slow), "start_seconds": 1.0})
     with pytest.raises(SetupError, match=r"(?s)slow is not ready after 1 s.*still loading"):
         Supervisor(tmp_path, [part], {}).run(threading.Event())

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+from uuid import uuid4
 
 from clickhouse_connect.driver.client import Client
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, Message, Producer, TopicPartition
 from live_stack import Publishing, caught_up, committed, wait_for
 from stack import Broker
 
@@ -24,7 +26,8 @@ from sinks.consumer import BatchConsumer
 from sinks.ingest import Ingest
 
 log = logging.getLogger(__name__)
-QUICK: Mapping[str, Any] = {"session.timeout.ms": 1500, "heartbeat.interval.ms": 200}
+QUICK: Mapping[str, Any] = {"session.timeout.ms": 3000, "heartbeat.interval.ms": 200}
+"""A join takes half a session on the embedded broker. A member that gets no CPU for a session is out."""
 
 
 class Crash(BaseException):
@@ -39,7 +42,7 @@ class Parts:
     client: Client
 
     def __post_init__(self) -> None:
-        require(ensure_topics(self.settings.admin(), self.settings.profile))
+        require(ensure_topics(self.settings.admin(), self.settings.profile, timeout=60))
         self.publishing = Publishing(self.settings.producer())
 
     @property
@@ -70,6 +73,30 @@ class Parts:
             stopping=threading.Event(),
         )
 
+    def whole(self, ingest: Ingest) -> Ingest:
+        """That ingest, whose next batch is all that is published and not committed, however it arrives."""
+        done = self.committed()
+        missing = {
+            (*place, offset)
+            for place, end in self.publishing.ends.items()
+            for offset in range(max(done[place], 0), end)
+        }
+        batch = ingest._consumer.batch
+        found: dict[tuple[str | None, int | None, int | None], Message] = {}
+
+        def gathered() -> list[Message]:
+            for message in batch():
+                found[message.topic(), message.partition(), message.offset()] = message
+            if not missing <= found.keys():
+                return []
+            messages = list(found.values())
+            missing.clear()
+            found.clear()
+            return messages
+
+        ingest._consumer.batch = gathered  # type: ignore[method-assign]
+        return ingest
+
     def run(self, ingest: Ingest, until: Callable[[], bool]) -> None:
         """Run an ingest until something is so; what it raises is raised here."""
         raised: list[BaseException] = []
@@ -98,16 +125,26 @@ class Parts:
         return committed(self.settings, self.publishing.ends)
 
     def told(self) -> set[Bucket]:
-        """The buckets that the changes on the topic name."""
+        """The buckets that the changes on the topic name. Where they end is marked first."""
+        mark = b"end " + uuid4().bytes
+        marking = Producer(self.settings.producer(), logger=log)
+        reading = set(range(CHANGES.partitions))
+        for number in reading:
+            marking.produce(CHANGES.name, mark, partition=number)
+        assert marking.flush(30) == 0
         consumer = Consumer(self.settings.consumer("a-look"))
-        consumer.assign([TopicPartition(CHANGES.name, number, 0) for number in range(CHANGES.partitions)])
+        consumer.assign([TopicPartition(CHANGES.name, number, 0) for number in reading])
         buckets: set[Bucket] = set()
-        quiet = 0
-        while quiet < 3:
-            messages = consumer.consume(1000, timeout=0.3)
-            quiet = 0 if messages else quiet + 1
-            for message in messages:
-                change = changes.decode(message.value() or b"")
+        deadline = time.monotonic() + 60
+        while reading:
+            assert time.monotonic() < deadline, "the end of the changes"
+            for message in consumer.consume(1000, timeout=0.3):
+                value = message.value() or b""
+                if value == mark:
+                    reading.discard(message.partition())
+                if value.startswith(b"end ") or message.error():
+                    continue
+                change = changes.decode(value)
                 buckets.update(
                     Bucket(change.gallery_id, kind, start)
                     for kind, starts in change.buckets.items()

@@ -18,7 +18,7 @@ from squares import COLOURS, draw, groups_of_people
 from stack import Broker, ClickHouse, ingesting
 
 from deploy.settings import Settings, environment
-from deploy.topics import ensure_topics
+from deploy.topics import ensure_topics, require
 from processors.rebuild import galleries_with_facts, verify
 from processors.refresh import look
 from producers import Publisher
@@ -75,7 +75,7 @@ def test_two_processes_on_one_gallery_one_killed_one_stopped(
         folder=tmp_path,
         faces_look_every=2.0,
     )
-    ensure_topics(settings.admin(), settings.profile)
+    require(ensure_topics(settings.admin(), settings.profile, timeout=60))
     list(migrate.apply(clickhouse, migrate.migrations()))
     reading = clickhouse_server.client(settings.clickhouse_database)
     dice = Random(5)
@@ -118,7 +118,7 @@ def test_two_processes_on_one_gallery_one_killed_one_stopped(
             wait_for(lambda: set(rows(TOLD)) <= set(rows(ARRIVED)), "every event has arrived")
             for worker in workers:
                 worker.process.send_signal(SIGTERM)
-            assert [worker.process.wait(30) for worker in workers] == [0, 0]
+            assert [worker.process.wait(90) for worker in workers] == [0, 0]
     finally:
         for worker in workers:
             worker.end()

@@ -96,7 +96,7 @@ def test_ingest_that_ends_between_two_steps_repeats_and_changes_nothing(
         parts.publishing.bytes(f"junk {point}".encode())
         parts.publishing.flush()
         before_it = parts.committed()
-        ingest = parts.ingest()
+        ingest = parts.whole(parts.ingest())
         owner = getattr(ingest, place) if place else ingest
         with monkeypatch.context() as patch:
             patch.setattr(owner, method, crash(before, nth)(getattr(owner, method)))

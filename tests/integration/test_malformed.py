@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 from uuid import uuid4
@@ -20,7 +19,7 @@ from deploy.settings import Settings
 from schemas.errors import TooManyDeadLetters
 from schemas.wire import MAX_EVENT_BYTES
 from sinks.circuit_breaker import CircuitBreaker
-from sinks.ingest import COPY_BYTES, Ingest
+from sinks.ingest import COPY_BYTES
 
 pytestmark = pytest.mark.stack
 
@@ -181,26 +180,13 @@ def test_a_timestamp_that_no_calendar_knows_stops_nothing(
     assert live.part("ingest").restarts == restarts
 
 
-class AtOnce(Ingest):
-    """Takes 35 messages as one batch, in however many they come."""
-
-    def __init__(self, *arguments: Any, **named: Any) -> None:
-        super().__init__(*arguments, **named)
-        self._come: list[Message] = []
-
-    def take(self, messages: Sequence[Message]) -> None:
-        self._come += messages
-        if len(self._come) >= 35:
-            super().take(self._come)
-
-
 def test_too_many_at_once_stop_ingest_and_wait_for_a_decision(parts: Parts) -> None:
     junk = [parts.publishing.bytes(f"junk {number}".encode()) for number in range(30)]
     for number in range(5):
         parts.publishing.bytes(good("gala", group_id=f"g{number}"))
     parts.publishing.flush()
     for _ in range(2):  # a supervisor starts it again, with the same result
-        ingest = parts.ingest(AtOnce, breaker=CircuitBreaker(minimum=20, rate=0.5))
+        ingest = parts.whole(parts.ingest(breaker=CircuitBreaker(minimum=20, rate=0.5)))
         with pytest.raises(TooManyDeadLetters, match=r"not_json.*GALLERY_INGEST_DEAD_LETTER_MINIMUM"):
             parts.run(ingest, until=lambda: False)
         assert ingest.counts["batches"] == 0
@@ -220,7 +206,7 @@ def test_a_few_at_a_time_stop_ingest_too(parts: Parts) -> None:
     for number in range(60):
         parts.publishing.bytes(f"junk {number}".encode())
     parts.publishing.flush()
-    ingest = parts.ingest(breaker=CircuitBreaker(minimum=20, rate=0.5))
+    ingest = parts.ingest(breaker=CircuitBreaker(minimum=20, rate=0.5), max_messages=3)
     with pytest.raises(TooManyDeadLetters, match=r"20 of the last 20|21 of the last 21|22 of the last 22"):
         parts.run(ingest, until=lambda: False)
     stored = parts.client.query("SELECT count() FROM dead_letters FINAL").first_row[0]

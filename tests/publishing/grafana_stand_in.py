@@ -44,7 +44,7 @@ Command = Callable[..., Result]
 
 def admin(stand_in: StandIn, token: str = "glsa_admin") -> Grafana:
     """Us, there."""
-    return Grafana(stand_in.url, token, timeouts=(1, 5))
+    return Grafana(stand_in.url, token, timeouts=(10, 60))
 
 
 class No(Exception):  # noqa: N818

@@ -62,7 +62,7 @@ def test_a_snapshot_holds_the_numbers_of_the_oracle_and_nothing_else(
     ((key, stored),) = stand_in.snapshots.items()
     assert f"https://grafana.example.com/dashboard/snapshot/{key}\n" in done.output
     assert "works until" in done.output
-    opened = requests.get(f"{stand_in.url}/api/snapshots/{key}", timeout=5).json()["dashboard"]
+    opened = requests.get(f"{stand_in.url}/api/snapshots/{key}", timeout=60).json()["dashboard"]
 
     (result,) = (
         row for row in ORACLE.view("sponsor_results", chosen, SINCE, UNTIL) if row["sponsor_id"] == sponsor
@@ -115,7 +115,7 @@ def test_a_snapshot_holds_the_numbers_of_the_oracle_and_nothing_else(
     assert not any(name in {"links", "actions", "scopedVars"} for name in everything if name != "links")
     assert opened["time"] == {"from": "2026-06-10T07:00:00.000Z", "to": "2026-07-02T06:59:59.999Z"}
     stored["ends"] -= 2 * 86_400 + 1
-    assert requests.get(f"{stand_in.url}/api/snapshots/{key}", timeout=5).status_code == 404
+    assert requests.get(f"{stand_in.url}/api/snapshots/{key}", timeout=60).status_code == 404
 
 
 @pytest.mark.stack
