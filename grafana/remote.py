@@ -78,13 +78,18 @@ class Grafana:
         health = self.get("/health")
         if not isinstance(health, dict) or "database" not in health:
             raise self._no_grafana()
+        if told := str(health.get("version") or ""):
+            self._new_enough(told)  # first: an old one refuses to tell a service account who it is
         user = self._user()
-        version = str(health.get("version") or self._hidden_version())
+        version = told or self._new_enough(self._hidden_version())
+        return About(version, str(user.get("login") or user.get("name") or "?"), self._plugin())
+
+    def _new_enough(self, version: str) -> str:
         if _numbers(version) < OLDEST:
             raise GrafanaError(
                 f"{self.url} is Grafana {version}; the dashboards need {OLDEST[0]} or later. Upgrade it first"
             )
-        return About(version, str(user.get("login") or user.get("name") or "?"), self._plugin())
+        return version
 
     def get(self, path: str) -> Any:
         """GET under /api."""

@@ -63,8 +63,10 @@ def reader(clickhouse_server: ClickHouse) -> Iterator[Client]:
 
 
 def test_consumer_lag(reader: Client) -> None:
-    # Of each partition the latest: 10,000 + 900 + 4 of ingest, 0 of refresh.
-    assert answer(reader, "gallery-health", 108, RANGE) == [{"Lag": 10_904}]
+    # Of each partition the latest of the last two minutes: 10,000 + 900 of ingest, 0 of refresh.
+    assert answer(reader, "gallery-health", 108, RANGE) == [{"Lag": 10_900}]
+    silent = Choice((), START, START + timedelta(minutes=5), interval=60)
+    assert answer(reader, "gallery-health", 108, silent) == [], "what was measured before says nothing"
     over_time = answer(reader, "gallery-health", 304, RANGE)
     assert sorted((row["time"], row["consumer"], row["messages"]) for row in over_time) == [
         (START, "gallery-ingest", 9_034),
@@ -102,6 +104,31 @@ def test_alerts_of_lag_and_latency(reader: Client) -> None:
     assert instances(reader, "dashboards-late", now) == [{"value": pytest.approx(90)}]
     assert instances(reader, "consumer-lag", START - timedelta(hours=1)) == []
     assert instances(reader, "dashboards-late", START - timedelta(hours=1)) == [{"value": 0}]
+
+
+def test_a_worker_that_stands_still(clickhouse_server: ClickHouse) -> None:
+    def at(minute: float, consumer: str, partition: int, committed: int, end: int) -> Lag:
+        when = START + timedelta(minutes=minute)
+        return Lag(when, consumer, "gallery.events", partition, committed, end, end - committed)
+
+    measured = Measurements()
+    for minute in range(6):
+        measured.add(
+            at(minute, "gallery-ingest", 0, 100, 150 + minute),  # stands still, and more comes
+            at(minute, "gallery-ingest", 1, 100, 100),  # has nothing to do
+            at(minute, "gallery-ingest", 2, 100 + minute, 9_000),  # is slow
+            at(minute, "gallery-faces", 0, 100 + minute, 101 + minute),  # always has one before it
+        )
+    admin = clickhouse_server.client()
+    prepare(admin, "still")
+    measured.write(admin)
+    rows = instances(admin, "worker-stands-still", START + timedelta(minutes=5))
+    assert sorted((row["consumer"], row["value"]) for row in rows) == [
+        ("gallery-faces", 0),
+        ("gallery-ingest", 50),
+    ]
+    admin.command("DROP DATABASE still")
+    admin.close()
 
 
 def test_photos_that_wait_and_those_that_have_stalled(clickhouse_server: ClickHouse) -> None:

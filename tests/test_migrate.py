@@ -145,7 +145,7 @@ def test_the_products_own_migrations_survive_interruptions(migrated: Client) -> 
     created = {
         match[1]
         for statement in statements
-        if (match := re.search(r"^CREATE (?:TABLE|VIEW) (\w+)", statement, re.MULTILINE))
+        if (match := re.search(r"^CREATE (?:OR REPLACE )?(?:TABLE|VIEW) (\w+)", statement, re.MULTILINE))
     }
     assert len(created) > 30
     dropped = {

@@ -84,15 +84,16 @@ def _now() -> list[Panel]:
         card(
             108,
             "Consumer lag",
-            "Messages on Kafka that a worker has not done its work for, on all partitions: the latest "
-            "measurement of the range, of the worker with the most. Not measured with the embedded broker "
-            "tansu, which tells wrong ends.",
+            "Messages on Kafka that a worker has not done its work for, on all partitions, of the worker "
+            "with most: measured in the last two minutes of the range. Not measured with the embedded "
+            "broker tansu, which tells wrong ends.",
             f"""SELECT max(messages) AS Lag FROM
             (
                 SELECT sum(latest) AS messages FROM
                 (
                     SELECT consumer, argMax(lag, at) AS latest
-                    FROM consumer_lag WHERE {MEASURED} GROUP BY consumer, topic, partition
+                    FROM consumer_lag WHERE {MEASURED} AND at > $__toTime_ms - INTERVAL 2 MINUTE
+                    GROUP BY consumer, topic, partition
                 )
                 GROUP BY consumer
             )

@@ -23,8 +23,8 @@ METHOD: Final = """
 - **CTR**: clicks / impressions.
 - **Unique viewers**: different visitors with an impression, counted once in each gallery.
 - **Cost per click** and **per 1,000 viewable impressions**: the fees for the chosen galleries / what happened
-  in the chosen time. Choose the whole time of the contract for a fair figure. Not shown without a fee, and
-  where fees are in different currencies.
+  in the chosen galleries and time, with or without a fee there: choose those of the contract for a fair
+  figure. Not shown without a fee, and where fees are in different currencies.
 
 Every event counts once, however often it was sent. Visitors are pseudonyms; this page holds none of them.
 """

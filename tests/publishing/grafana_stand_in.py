@@ -107,6 +107,8 @@ class StandIn:
         raise No(404, "Not found")
 
     def user(self, *_: Any) -> Any:
+        if int(self.version.split(".")[0]) < 11:
+            raise No(403, "Endpoint only available for users")
         login = f"sa-1-{self._role.lower()}"
         return {"id": 0, "uid": "service-account:2", "login": login, "name": login, "orgId": 1}
 

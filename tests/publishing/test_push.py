@@ -162,6 +162,7 @@ def test_an_editor_pushes_dashboards_where_the_data_source_is_there(
 
 SETUPS: dict[str, tuple[dict[str, Any], str]] = {
     "old": ({"version": "11.6.2"}, "is Grafana 11.6.2; the dashboards need 12 or later"),
+    "older, and tells nobody who a service account is": ({"version": "10.4.1"}, "is Grafana 10.4.1; the"),
     "old and hidden": ({"version": "11.6.2", "hide_version": True}, "is Grafana 11.6.2"),
     "no plugin": ({"plugin": None}, f"lacks the ClickHouse plugin: `grafana cli plugins install {PLUGIN}`"),
     "old plugin": ({"plugin": "3.3.0"}, "version 3.3.0 of the ClickHouse plugin; the dashboards need 4"),
