@@ -131,7 +131,7 @@ def test_pictures_that_cannot_be_had_are_waited_for_in_the_group(
     raws = [photo(pictures, name, uri=f"{shaky}/{name}.png") for name in ("p1", "p2")]
     raws.append(photo(pictures, "p3"))
     stage.tell(raws)
-    stage.work(raws[-1], patience=2.5)  # longer than the session of the group
+    stage.work(raws[-1], patience=6)  # longer than the session of the group
     events = stage.facts()
     assert {e.photo_id: e.faces for e in events if e.type == "faces.detected"} == {"p1": 2, "p3": 0}  # type: ignore[attr-defined]
     assert [(e.photo_id, e.reason) for e in events if e.type == "faces.failed"] == [("p2", "unavailable")]  # type: ignore[attr-defined]

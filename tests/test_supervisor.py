@@ -28,7 +28,7 @@ pytestmark = pytest.mark.stack
 
 def child(name: str, code: str = "import time; time.sleep(600)", **fields: Any) -> Component:
     """A component that runs Python code."""
-    told = {"ready": lambda: True, "stop_seconds": 5.0, "start_seconds": 20.0, **fields}
+    told = {"ready": lambda: True, "stop_seconds": 30.0, "start_seconds": 60.0, **fields}
     return Component(name, (sys.executable, "-u", "-c", code), dict(os.environ), **told)
 
 

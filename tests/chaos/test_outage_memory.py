@@ -82,7 +82,7 @@ class Watching:
 @pytest.mark.parametrize(
     ("broker", "seconds"),
     [
-        pytest.param("tansu", 3, id="seconds"),
+        pytest.param("tansu", 3, id="seconds", marks=pytest.mark.timeout(900)),
         pytest.param("tansu", 60, id="minutes", marks=LONG),
         pytest.param("kafka", 60, id="minutes on Apache Kafka", marks=[*LONG, pytest.mark.kafka]),
     ],

@@ -24,7 +24,7 @@ def test_what_was_published_outlives_the_broker_and_the_stack(needs_kafka: None,
     with running(tmp_path, "--workers", "none", GALLERY_BROKER="kafka") as live:
         publish(live, story[::2])
         live.strike("broker", signal.SIGKILL)
-        wait_for(lambda: live.part("broker").restarts == 1, "the broker is started again")
+        wait_for(lambda: live.part("broker").restarts >= 1, "the broker is started again")
         live.wait_until_works()
         publish(live, story[1::2])
         live.gallery("down")

@@ -105,6 +105,7 @@ def test_refreshes_are_measured(story: Story, client: Client) -> None:
 
 def test_status_says_that_every_part_works_and_waits_for_nothing(live: Live) -> None:
     """The exit code is 1 unless it is so; the last column is what a worker says of itself."""
+    live.wait_until_works()
     lines = live.gallery("status").stdout.split("\n\n")[0].splitlines()
     assert lines[0].endswith("waits for")
     assert {line.split()[1] for line in lines[1:]} == {"works"}
