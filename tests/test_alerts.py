@@ -277,7 +277,7 @@ def test_the_funnel_of_each_gallery_is_the_one_of_the_gallery_alone(reader: Clie
 
 
 @pytest.mark.stack
-@pytest.mark.parametrize("hours", range(6, 120, 6))
+@pytest.mark.parametrize("hours", range(12, 120, 12))
 def test_a_gallery_where_all_goes_well_is_left_alone(reader: Client, hours: int) -> None:
     """Also on its later days, when those who took their selfie on the first one download."""
     for row in instances(reader, "funnel-drop", START + timedelta(hours=hours)):
