@@ -66,6 +66,11 @@ def colored_words(colors: Mapping[str, str]) -> Properties:
     }
 
 
+def wrapped() -> Properties:
+    """A cell of a table that takes as many lines as its text needs."""
+    return {"custom.wrapText": True}
+
+
 def without_value(text: str, color: str = QUIET) -> Properties:
     """`text` in a quiet colour where there is no value: not that of the lowest threshold."""
     nothing = {"match": "null", "result": {"text": text, "color": color, "index": 0}}

@@ -247,6 +247,7 @@ def over_time(
     form = timeseries.Panel().legend(_legend()).tooltip(_tooltip())
     if draw == "bars":
         form.draw_style(forms.GraphDrawStyle.BARS).fill_opacity(70).line_width(0).max_data_points(MOST_BARS)
+        form.bar_alignment(forms.BarAlignment.AFTER)  # from the start of its time on, not around it
     else:
         form.draw_style(forms.GraphDrawStyle.LINE).fill_opacity(10).line_width(2).show_points(
             forms.VisibilityMode.NEVER
@@ -294,9 +295,15 @@ def curves(
     return panel(form, id_, title, description, targets, **wanted)
 
 
+LEAST_WIDTH: Final = 80
+"""Pixels of a column: by Grafana's own 150 the last ones of a wide table are out of sight."""
+
+
 def grid(id_: int, title: str, description: str, targets: Targets, **house: Any) -> model.Panel:
     """A table: a row per row of the answer. `empty` is for the whole of it: an empty text stays empty."""
-    form = table.Panel().show_header(True).cell_height(forms.TableCellHeight.SM).build()
+    form = (
+        table.Panel().show_header(True).cell_height(forms.TableCellHeight.SM).min_width(LEAST_WIDTH).build()
+    )
     built = panel(form, id_, title, description, targets, **{"unit": COUNT, **house})
     assert built.field_config is not None
     texts = model.DashboardFieldConfigSourceOverrides(

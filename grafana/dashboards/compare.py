@@ -83,7 +83,7 @@ def _table() -> list[Panel]:
             ),
             width=24,
             height=7,
-            empty="No announced event among these galleries",
+            empty="Nothing has happened yet in this time of the chosen events",
             overrides={"Shares per download": {"unit": SHARE, "decimals": 1, "noValue": "-"}},
         ),
         grid(
@@ -126,7 +126,7 @@ def _curves() -> list[Panel]:
             value="total",
             width=8,
             height=9,
-            empty="No announced event among these galleries",
+            empty="Nothing has happened yet in this time of the chosen events",
         )
         for id_, title, column, text in (
             (111, "Photos", "photos", "Photos uploaded, without deleted ones"),

@@ -22,6 +22,7 @@ from grafana.fields import (
     linked,
     only,
     without_value,
+    wrapped,
 )
 from grafana.layout import Row, annotation, dashboard, gallery_variable, organizer_variable
 from grafana.panels import bars, card, dial, donut, firing, grid, number, over_time
@@ -147,7 +148,8 @@ def _check() -> list[Panel]:
             label="Reason",
             width=6,
             height=7,
-            color=BAD,
+            color=QUIET,
+            overrides={"Uploads": fixed(BAD)},
             empty="No failed uploads",
         ),
         number(
@@ -192,8 +194,9 @@ def _check() -> list[Panel]:
                 FROM {ask("targets")} ORDER BY position""",
             ),
             width=24,
-            height=7,
+            height=9,
             overrides={
+                "What to do": wrapped(),
                 "Status": {"custom.width": 100, **colored_words({"ok": GOOD, "low": BAD, "no data": QUIET})},
                 "Metric": {"custom.width": 220},
                 "Value": {"custom.width": 110},
@@ -253,10 +256,10 @@ def _timeline() -> list[Panel]:
             303,
             "Downloads by phase",
             "Photos downloaded in the range: before the event begins, during it, until midnight of its last "
-            "day, in the seven days after that, and later; by the gallery's own time zone.",
+            "day, in the six days after that, and later; by the gallery's own time zone.",
             Query(
                 f"""SELECT transform(phase, ['before', 'during', 'same_day', 'next_days', 'week_later',
-                        'unscheduled'], ['Before', 'During', 'Same day, after', 'Next 7 days', 'Later',
+                        'unscheduled'], ['Before', 'During', 'Same day, after', 'Next 6 days', 'Later',
                         'Event not announced'], phase) AS Phase, downloads AS Downloads
                 FROM {ask("downloads_by_phase")}
                 WHERE phase != 'unscheduled' OR downloads > 0 ORDER BY position""",
@@ -336,6 +339,7 @@ def _people() -> list[Panel]:
             steps=[(None, BAD), (0.5, GOOD)],
             transformations=[only("Match rate")],
             empty="No people yet",
+            overrides={"Match rate": without_value("No people yet")},
         ),
         grid(
             403,
@@ -356,8 +360,8 @@ def _people() -> list[Panel]:
         bars(
             404,
             "Selfies that found nobody",
-            "Selfies of the range that led to no person, by reason. Many of one kind: say on the page what "
-            "a good selfie is.",
+            "Attempts of the range to find the person of a selfie that found nobody, by reason; also of "
+            "those that found somebody later. Many of one kind: say on the page what a good selfie is.",
             Query(
                 f"""SELECT transform(reason,
                         ['no_face', 'many_faces', 'low_quality', 'ambiguous', 'no_match'],
@@ -368,7 +372,8 @@ def _people() -> list[Panel]:
             label="Reason",
             width=12,
             height=8,
-            color=WARN,
+            color=QUIET,
+            overrides={"Selfies": fixed(WARN)},
             empty="Every selfie found somebody, or there was none",
         ),
         grid(

@@ -6,7 +6,7 @@ from typing import Final
 
 from grafana_foundation_sdk.models.dashboard import Panel
 
-from grafana.fields import BAD, SHARE, colored_words, count_bar, hidden, linked, only, percent_bar
+from grafana.fields import BAD, SHARE, colored_words, count_bar, hidden, linked, only, percent_bar, wrapped
 from grafana.panels import bars, grid, side_by_side
 from grafana.queries import ESCAPED, GALLERY, PLAN, Query, Shared, ask
 
@@ -32,7 +32,7 @@ def funnels() -> list[Panel]:
             ),
             label="Step",
             width=10,
-            height=9,
+            height=10,
         ),
         grid(
             502,
@@ -48,8 +48,9 @@ def funnels() -> list[Panel]:
                 FROM {ask("visitor_funnel")} ORDER BY step""",
             ),
             width=14,
-            height=9,
+            height=10,
             overrides={
+                "What to do": wrapped(),
                 "Step": {"custom.width": 120},
                 "Visitors": {**count_bar(), "custom.width": 140},
                 "Conversion": {**percent_bar(), "custom.width": 140, "noValue": "-"},

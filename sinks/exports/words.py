@@ -87,7 +87,7 @@ WORDS: Final[Mapping[tuple[str, str], Mapping[Any, str]]] = {
         "before": "Before",
         "during": "During",
         "same_day": "Same day, after",
-        "next_days": "Next 7 days",
+        "next_days": "Next 6 days",
         "week_later": "Later",
         "unscheduled": "Event not announced",
     },
