@@ -17,6 +17,7 @@ interface Custom {
   width?: number;
   minWidth?: number;
   align?: string;
+  wrapText?: boolean;
   cellOptions?: { type?: string; mode?: string };
 }
 
@@ -145,7 +146,7 @@ function Cell({ column, row }: { column: Column; row: number }) {
   return (
     <td
       className={
-        text.length > 48
+        custom.wrapText || text.length > 48
           ? 'long'
           : field.type === FieldType.number || field.type === FieldType.time
             ? 'exact'
