@@ -191,7 +191,10 @@ def dial(id_: int, title: str, description: str, targets: Targets, **house: Any)
 def bars(
     id_: int, title: str, description: str, targets: Targets, *, label: str, **house: Any
 ) -> model.Panel:
-    """A horizontal bar per row of the answer; `label` is its text column."""
+    """A horizontal bar per row of the answer; `label` is its text column.
+
+    Names have the least size by which Grafana measures their room: larger ones are cut where bars are low.
+    """
     form = (
         bargauge.Panel()
         .reduce_options(_reduce(rows=True))
@@ -201,7 +204,7 @@ def bars(
         .name_placement(forms.BarGaugeNamePlacement.LEFT)
         .show_unfilled(True)
         .sizing(forms.BarGaugeSizing.AUTO)
-        .text(common.VizTextDisplayOptions().title_size(14).value_size(20))
+        .text(common.VizTextDisplayOptions().title_size(12).value_size(20))
         .build()
     )
     wanted = {"unit": COUNT, "color": BLUE, "low": 0, "label": f"${{__data.fields.{label}}}", **house}

@@ -7,6 +7,7 @@ from typing import Final
 from grafana_foundation_sdk.models.dashboard import Dashboard, Panel
 
 from grafana.dashboards import gallery_visitors as visitors
+from grafana.dashboards.gallery_people import FACES, MATCH_STEPS, people
 from grafana.fields import (
     BAD,
     BYTES,
@@ -16,7 +17,6 @@ from grafana.fields import (
     SHARE,
     WARN,
     colored_words,
-    count_bar,
     fixed,
     hidden,
     linked,
@@ -25,7 +25,7 @@ from grafana.fields import (
     wrapped,
 )
 from grafana.layout import Row, annotation, dashboard, gallery_variable, organizer_variable
-from grafana.panels import bars, card, dial, donut, firing, grid, number, over_time
+from grafana.panels import bars, card, donut, firing, grid, number, over_time
 from grafana.queries import BEFORE, ESCAPED, GALLERIES, GALLERY, PLAN, UNTIL, Query, Shared, ask
 
 UID: Final = "gallery"
@@ -46,7 +46,6 @@ CARDS: Final = (
     ("Social shares", "shares", COUNT, 8, "Times a photo was shared to a social network in the range."),
 )
 SOURCE_CARD: Final = 101
-FACES: Final = 401
 TIMELINE: Final = 302
 UPLOADS: Final = 305
 STEP: Final = "multiIf($__interval_s <= 900, 'quarter', $__interval_s <= 3600, 'hour', 'day')"
@@ -63,7 +62,7 @@ def build() -> Dashboard:
             Row(100, "Key figures", _cards()),
             Row(200, "Check today", _check()),
             Row(300, "Timeline", _timeline()),
-            Row(400, "Faces and people", _people()),
+            Row(400, "Faces and people", people()),
             Row(500, "Funnels", visitors.funnels()),
             Row(600, "Channels", visitors.channels()),
             Row(700, "Sponsors", visitors.sponsors()),
@@ -85,8 +84,9 @@ def build() -> Dashboard:
                 "Campaigns",
                 "orange",
                 f"""SELECT sent_at AS time, 'campaign' AS tags,
-                    concat(name, ' to ', toString(recipients), ' by ', channel) AS text
-                FROM {ask("campaigns_sent")} ORDER BY time""",
+                    concat(asked.name, ', ', {GALLERY}, ', to ', toString(recipients), ' by ', channel)
+                        AS text
+                FROM {ask("campaigns_sent")} AS asked {PLAN} ORDER BY time""",
                 [TIMELINE, UPLOADS],
             ),
         ],
@@ -160,8 +160,8 @@ def _check() -> list[Panel]:
             width=4,
             height=7,
             unit=SHARE,
-            decimals=0,
-            steps=[(None, BAD), (0.5, GOOD)],
+            decimals=1,
+            steps=MATCH_STEPS,
             background=True,
             transformations=[only("Match rate")],
             empty="No people yet",
@@ -179,18 +179,21 @@ def _check() -> list[Panel]:
             "Targets",
             "Match rate above 50 %; more downloads on the last whole day than on the day before, both in "
             "the range; shares above 10 % of downloads; more than 100 photos from attendees. The steepest "
-            "drop of the visitor funnel has no target: it says where most visitors are lost.",
+            "drop of the visitor funnel has no target: so many of those at one step go on to the next.",
             Query(
                 f"""SELECT transform(metric, ['match_rate', 'downloads_growth', 'share_rate', 'contributed',
                         'steepest_drop'], ['Match rate', 'Downloads, day on day', 'Shares per download',
                         'Photos from attendees', 'Steepest drop of visitors'], metric) AS Metric,
                     multiIf(value IS NULL, '-', metric IN ('match_rate', 'share_rate', 'steepest_drop'),
-                        concat(toString(round(assumeNotNull(value) * 100, 1)), ' %'),
-                        toString(assumeNotNull(value))) AS Value,
+                        concat(toString(round(assumeNotNull(value) * 100, 1)),
+                            if(target IS NULL, ' % go on', ' %')),
+                        concat(if(metric = 'downloads_growth' AND value > 0, '+', ''),
+                            toString(assumeNotNull(value)))) AS Value,
                     multiIf(target IS NULL, '-', metric IN ('match_rate', 'share_rate'),
                         concat('> ', toString(round(assumeNotNull(target) * 100)), ' %'),
                         concat('> ', toString(assumeNotNull(target)))) AS Target,
-                    status AS Status, advice AS "What to do"
+                    if(target IS NULL AND value IS NOT NULL, '-', status) AS Status,
+                    advice AS "What to do"
                 FROM {ask("targets")} ORDER BY position""",
             ),
             width=24,
@@ -199,7 +202,7 @@ def _check() -> list[Panel]:
                 "What to do": wrapped(),
                 "Status": {"custom.width": 100, **colored_words({"ok": GOOD, "low": BAD, "no data": QUIET})},
                 "Metric": {"custom.width": 220},
-                "Value": {"custom.width": 110},
+                "Value": {"custom.width": 120},
                 "Target": {"custom.width": 110},
             },
         ),
@@ -211,13 +214,16 @@ def _timeline() -> list[Panel]:
         grid(
             301,
             "Event days",
-            "The days of each chosen event in its own time zone. A click shows the numbers of that time: "
-            "the 30 days before, the event itself, each of its days, the 30 days after.",
+            "The days of each chosen event in its own time zone. A click shows that event alone in that "
+            "time: the 30 days before, the event itself, each of its days, the 30 days after.",
             Query(
-                f"""SELECT gallery AS Event, span AS Days, begins AS Begins,
-                    {ESCAPED.format("gallery_id")} AS id, toString(toUnixTimestamp64Milli(begins)) AS from,
+                f"""SELECT gallery AS Event, span AS Days,
+                    formatDateTime(begins, '%F %R', plan.timezone) AS Begins,
+                    {ESCAPED.format("asked.gallery_id")} AS id,
+                    toString(toUnixTimestamp64Milli(begins)) AS from,
                     toString(toUnixTimestamp64Milli(ends) - 1) AS to
-                FROM event_days(galleries = {GALLERIES}) ORDER BY starts_at DESC, gallery_id, position""",
+                FROM event_days(galleries = {GALLERIES}) AS asked {PLAN}
+                ORDER BY asked.starts_at DESC, asked.gallery_id, position""",
             ),
             width=8,
             height=9,
@@ -293,106 +299,5 @@ def _timeline() -> list[Panel]:
             height=8,
             interval="15m",
             overrides=ORIGINS,
-        ),
-    ]
-
-
-def _people() -> list[Panel]:
-    return [
-        number(
-            FACES,
-            "Faces",
-            "Faces found in the photos of the range; the different people among them; those who have opened "
-            "their photos before the end of the range, and those who have not; of the latter, those whom a "
-            "selfie has found already; and in how many photos a person is on average.",
-            Query(
-                f"""SELECT faces AS "Faces detected", face_groups AS "People",
-                    matched_groups AS "Opened their photos", unmatched_groups AS "Have not",
-                    found_not_opened AS "Found, not opened", photos_per_person AS "Photos per person",
-                    match_rate AS "Match rate", uploaded_organizer AS "Organizer", contributed AS "Community"
-                FROM {ask("kpis")}""",
-            ),
-            width=8,
-            height=8,
-            names=True,
-            transformations=[
-                only(
-                    "Faces detected",
-                    "People",
-                    "Opened their photos",
-                    "Have not",
-                    "Found, not opened",
-                    "Photos per person",
-                )
-            ],
-            overrides={"Photos per person": {"decimals": 1, "unit": "none", "noValue": "-"}},
-        ),
-        dial(
-            402,
-            "Match rate",
-            "People who have opened their photos before the end of the range / people in the photos of the "
-            "range. Target: 50 %. If it is low, announce the gallery on stage and by message, and show the "
-            "QR code.",
-            Shared(FACES),
-            width=4,
-            height=8,
-            steps=[(None, BAD), (0.5, GOOD)],
-            transformations=[only("Match rate")],
-            empty="No people yet",
-            overrides={"Match rate": without_value("No people yet")},
-        ),
-        grid(
-            403,
-            "Top people",
-            "The people in most photos of the range. A name is shown if the person's latest selfie came "
-            "from somebody who registered and agreed to it.",
-            Query(
-                f"""SELECT row_number() OVER (ORDER BY photos DESC, asked.gallery_id, group_id) AS Rank,
-                    if(asked.name = '', concat('Person ', group_id), asked.name) AS Name,
-                    {GALLERY} AS Gallery, photos AS Photos
-                FROM (SELECT * FROM {ask("top_people")} LIMIT 50) AS asked {PLAN} ORDER BY Rank""",
-            ),
-            width=12,
-            height=8,
-            empty="No people yet",
-            overrides={"Rank": {"custom.width": 60}, "Photos": count_bar()},
-        ),
-        bars(
-            404,
-            "Selfies that found nobody",
-            "Attempts of the range to find the person of a selfie that found nobody, by reason; also of "
-            "those that found somebody later. Many of one kind: say on the page what a good selfie is.",
-            Query(
-                f"""SELECT transform(reason,
-                        ['no_face', 'many_faces', 'low_quality', 'ambiguous', 'no_match'],
-                        ['No face in it', 'Several faces in it', 'Too dark or blurred',
-                        'Two people look alike', 'Not in any photo'], reason) AS Reason, selfies AS Selfies
-                FROM {ask("failed_selfies")} ORDER BY selfies DESC, reason""",
-            ),
-            label="Reason",
-            width=12,
-            height=8,
-            color=QUIET,
-            overrides={"Selfies": fixed(WARN)},
-            empty="Every selfie found somebody, or there was none",
-        ),
-        grid(
-            405,
-            "Found, but photos not opened",
-            "People whom a selfie has found and who have not opened their photos before the end of the "
-            "range. A reminder brings them back.",
-            Query(
-                f"""SELECT if(names.name = '', concat('Person ', group_id), names.name) AS Name,
-                    {GALLERY} AS Gallery, photos AS Photos
-                FROM (SELECT * FROM {ask("people")} WHERE found AND NOT matched
-                    ORDER BY photos DESC, gallery_id, group_id LIMIT 50) AS asked
-                LEFT JOIN attendee_names(galleries = {GALLERIES}) AS names
-                    ON asked.gallery_id = names.gallery_id AND asked.visitor_id = names.visitor_id
-                {PLAN} ORDER BY photos DESC, asked.gallery_id, group_id""",
-            ),
-            width=12,
-            height=8,
-            empty="Everybody who was found has opened their photos",
-            overrides={"Photos": count_bar()},
         ),
     ]

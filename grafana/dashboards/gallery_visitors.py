@@ -77,7 +77,7 @@ def channels() -> list[Panel]:
                 FROM {ask("channels")} ORDER BY position""",
             ),
             width=13,
-            height=9,
+            height=10,
             overrides={"Conversion": {**percent_bar(), "noValue": "-"}},
         ),
         side_by_side(
@@ -88,7 +88,7 @@ def channels() -> list[Panel]:
             transformations=[only("Channel", "Visits", "Visitors")],
             label="Channel",
             width=6,
-            height=9,
+            height=10,
             empty="No visits in this range",
         ),
         bars(
@@ -101,7 +101,7 @@ def channels() -> list[Panel]:
             ),
             label="Network",
             width=5,
-            height=9,
+            height=10,
             empty="Nothing was shared",
         ),
     ]

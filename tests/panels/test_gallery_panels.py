@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from clickhouse_connect.driver.client import Client
-from grafana_answers import Choice, answer
+from grafana_answers import PANELS, Choice, answer
 from told_story import CHOICES, GALLERIES, agree, happened, same, view
 
 pytestmark = pytest.mark.stack
@@ -75,15 +75,31 @@ def test_check_today_and_targets(reader: Client, choice: Choice) -> None:
     assert {row["Reason"]: row["Uploads"] for row in answer(reader, "gallery", 202, choice)} == failed
     targets = view("targets", choice)
     rows = answer(reader, "gallery", 205, choice)
-    agree(rows, targets, {"Status": "status"})
     for row, target in zip(rows, targets, strict=True):
+        has_no_target = target["metric"] == "steepest_drop" and target["value"] is not None
+        assert row["Status"] == ("-" if has_no_target else target["status"])
         assert bool(row["What to do"]) == target["advice"]
+        figure, _, unit = row["Value"].partition(" ")
+        assert unit == {"match_rate": "%", "share_rate": "%", "steepest_drop": "% go on"}.get(
+            target["metric"] if target["value"] is not None else "", ""
+        )
         if target["value"] is None:
-            assert row["Value"] == "-"
-        elif row["Value"].endswith(" %"):
-            assert abs(float(row["Value"][:-2]) / 100 - target["value"]) <= 0.0005001
+            assert figure == "-"
+        elif unit:
+            assert abs(float(figure) / 100 - target["value"]) <= 0.0005001
         else:
-            assert float(row["Value"]) == target["value"]
+            assert float(figure) == target["value"]
+            assert figure.startswith("+") == (target["metric"] == "downloads_growth" and target["value"] > 0)
+
+
+@pytest.mark.parametrize("panel", [203, 402])
+def test_half_of_the_people_is_not_enough(panel: int) -> None:
+    """The target is above 50 %, and what is shown as 50 % is never green and red by turns."""
+    config = PANELS["gallery", panel]["fieldConfig"]["defaults"]
+    low, good = config["thresholds"]["steps"]
+    assert (low["color"], good["color"]) == ("red", "green")
+    assert 0.5 < good["value"] < 0.5005, config["decimals"]
+    assert config["decimals"] == 1
 
 
 def test_timeline_and_phases(reader: Client, choice: Choice) -> None:
@@ -173,6 +189,7 @@ def test_event_days_are_local_days(reader: Client) -> None:
         plan = plans[row["Event"]]
         zone = ZoneInfo(plan.timezone)
         begin, end = (datetime.fromtimestamp(int(row[name]) / 1000, zone) for name in ("from", "to"))
+        assert row["Begins"] == f"{begin:%Y-%m-%d %H:%M}"
         seen[row["Event"]] += row["Days"].startswith("day ")
         if row["Days"].startswith("day "):
             assert (begin.hour, begin.minute) == (0, 0)
