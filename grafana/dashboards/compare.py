@@ -20,6 +20,11 @@ LABEL: Final = (
     "if(uniqExact(gallery_id) OVER (PARTITION BY gallery) > 1, "
     "concat(gallery, ' (', gallery_id, ')'), gallery)"
 )
+DATE: Final = "formatDateTime({0}, '%F', {1})"
+ZONE: Final = "if(plan.timezone = '', 'UTC', plan.timezone)"
+AFTER: Final = "if(sent_at + toIntervalSecond(${span}) > now64(3), 'goes on', 'over')"
+"""Whether the time after a campaign has passed."""
+
 CHANGE: Final = {**signed_change("-"), "custom.cellOptions": {"type": "color-text"}}
 
 
@@ -73,17 +78,18 @@ def _table() -> list[Panel]:
             "(without deleted ones), those from attendees, visits, photos downloaded, shares, shares per "
             "download. Independent of the time picker.",
             Query(
-                f"""SELECT gallery AS Event, starts_at AS Start, sum(asked.photos) AS Photos,
+                f"""SELECT name AS Event, starts_at AS Start, sum(asked.photos) AS Photos,
                     sum(asked.contributed) AS "From attendees", sum(asked.visits) AS Visits,
                     sum(asked.downloads) AS Downloads, sum(asked.shares) AS Shares,
                     if(Downloads = 0, NULL, Shares / Downloads) AS "Shares per download"
-                FROM activity_by_hour(galleries = {GALLERIES}) AS asked {PLAN}
-                WHERE hour >= 0 AND hour < ${{hours}} GROUP BY asked.gallery_id, gallery, starts_at
-                ORDER BY starts_at DESC, asked.gallery_id""",
+                FROM schedules AS plan LEFT JOIN (SELECT * FROM activity_by_hour(galleries = {GALLERIES})
+                    WHERE hour >= 0 AND hour < ${{hours}}) AS asked ON plan.gallery_id = asked.gallery_id
+                WHERE has({GALLERIES}, plan.gallery_id) GROUP BY plan.gallery_id, name, starts_at
+                ORDER BY starts_at DESC, plan.gallery_id""",
             ),
             width=24,
             height=7,
-            empty="Nothing has happened yet in this time of the chosen events",
+            empty="No event was announced for these galleries",
             overrides={"Shares per download": {"unit": SHARE, "decimals": 1, "noValue": "-"}},
         ),
         grid(
@@ -101,6 +107,7 @@ def _table() -> list[Panel]:
             ),
             width=24,
             height=7,
+            empty="Nothing has happened yet in the chosen galleries",
             overrides={
                 "Match rate": {**percent_bar(), "noValue": "-"},
                 "Shares per download": {"unit": SHARE, "decimals": 1, "noValue": "-"},
@@ -139,7 +146,8 @@ def _curves() -> list[Panel]:
 def _days() -> list[Panel]:
     text = (
         "What happened on the two chosen days of the chosen events, each in its own time zone; day 1 is the "
-        "day an event starts. Independent of the time picker."
+        "day an event starts. No change is shown while one of the two days goes on in a chosen event. "
+        "Independent of the time picker."
     )
     metrics = (
         ("Photos", "photos"),
@@ -154,6 +162,10 @@ def _days() -> list[Panel]:
         for name in ("day_a", "day_b")
     )
     rows = ", ".join(f"('{title}', {column}_day_a, {column}_day_b)" for title, column in metrics)
+    today, first = (f"toDate({DATE.format(time, 'timezone')})" for time in ("now64(3)", "starts_at"))
+    going_on = f"""(SELECT countIf({today} - {first} + 1
+        BETWEEN least(${{day_a}}, ${{day_b}}) AND greatest(${{day_a}}, ${{day_b}}))
+        FROM schedules WHERE has({GALLERIES}, gallery_id))"""
     source = f"""FROM (SELECT {totals} FROM activity_by_day(galleries = {GALLERIES}))
         ARRAY JOIN [{rows}] AS metric"""
     return [
@@ -163,7 +175,7 @@ def _days() -> list[Panel]:
             text,
             Query(
                 f"""SELECT metric.1 AS Metric, metric.2 AS "Day ${{day_a}}", metric.3 AS "Day ${{day_b}} ",
-                    metric.3 / nullIf(metric.2, 0) - 1 AS Change {source}""",
+                    if({going_on} > 0, NULL, metric.3 / nullIf(metric.2, 0) - 1) AS Change {source}""",
             ),
             width=12,
             height=8,
@@ -187,14 +199,14 @@ def _days() -> list[Panel]:
 def _campaigns() -> list[Panel]:
     text = (
         "Visits, photos downloaded and shares in equal times before and after each campaign that was sent "
-        "in the range of the time picker. Other things happen at the same time: this is no proof that the "
-        "campaign did it."
+        "in the range of the time picker. No change is shown while the time after goes on. Other things "
+        "happen at the same time: this is no proof that the campaign did it."
     )
     effects = ask("campaign_effects", span="${span}")
     measures = (("visits", "Visits"), ("downloads", "Downloads"), ("shares", "Shares"))
     columns = ", ".join(
         f'{what}_before AS "{title} before", {what}_after AS "{title} after", '
-        f'{what}_after / nullIf({what}_before, 0) - 1 AS "{title} change"'
+        f"if({AFTER} = 'over', {what}_after / nullIf({what}_before, 0) - 1, NULL) AS \"{title} change\""
         for what, title in measures
     )
     return [
@@ -204,7 +216,7 @@ def _campaigns() -> list[Panel]:
             text,
             Query(
                 f"""SELECT sent_at AS Sent, asked.name AS Campaign, {GALLERY} AS Event, channel AS Channel,
-                    recipients AS Recipients, {columns}
+                    recipients AS Recipients, {AFTER} AS "Time after", {columns}
                 FROM {effects} AS asked {PLAN} ORDER BY sent_at DESC, asked.gallery_id, campaign_id""",
             ),
             width=24,
@@ -217,7 +229,8 @@ def _campaigns() -> list[Panel]:
             "Downloads around campaigns",
             text,
             Query(
-                f"""SELECT concat(asked.name, ', ', {GALLERY}, ', ', toString(toDate(sent_at))) AS Campaign,
+                f"""SELECT concat(asked.name, ', ', {GALLERY}, ', ',
+                        {DATE.format("sent_at", ZONE)}, if({AFTER} = 'over', '', ', so far')) AS Campaign,
                     downloads_before AS Before, downloads_after AS After
                 FROM {effects} AS asked {PLAN}
                 ORDER BY sent_at DESC, asked.gallery_id, campaign_id LIMIT 20""",

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from by_hand import event
 from clickhouse_connect.driver.client import Client
-from grafana_answers import NOW, Choice, answer, ask, queries
+from grafana_answers import NOW, Choice, answer, ask, queries, told
+from stack import ClickHouse
 from told_story import GALLERIES, ORACLE, agree, happened, same, view
 
-from schemas.events import Event
+from schemas.events import CampaignSent, Event, GalleryScheduled, GalleryVisited, PhotoUploaded
 
 pytestmark = pytest.mark.stack
+
+ZONES = {event.gallery_id: ZoneInfo(event.timezone) for event in happened("gallery.scheduled", GALLERIES)}
 
 
 def test_campaigns(reader: Client, choice: Choice) -> None:
@@ -25,7 +30,17 @@ def test_campaigns(reader: Client, choice: Choice) -> None:
         columns = {"Sent": "sent_at", "Campaign": "name", "Channel": "channel", "Recipients": "recipients"}
         for what in ("visits", "downloads", "shares"):
             columns |= {f"{what.title()} {when}": f"{what}_{when}" for when in ("before", "after")}
-        agree(answer(reader, "gallery-compare", 301, mine), effects, columns)
+        rows = answer(reader, "gallery-compare", 301, mine)
+        agree(rows, effects, columns)
+        for row, effect in zip(rows, effects, strict=True):
+            for what in ("visits", "downloads", "shares"):
+                before, after = effect[f"{what}_before"], effect[f"{what}_after"]
+                assert same(row[f"{what.title()} change"], after / before - 1 if before else None)
+        bars = answer(reader, "gallery-compare", 302, mine)
+        agree(bars, effects[:20], {"Before": "downloads_before", "After": "downloads_after"})
+        for bar, effect in zip(bars, effects, strict=False):
+            zone = ZONES.get(effect["gallery_id"], UTC)
+            assert bar["Campaign"].endswith(f", {effect['sent_at'].astimezone(zone):%Y-%m-%d}")
     (marks,) = (sql for where, sql in queries("gallery") if "annotation Campaigns" in where)
     assert [row["time"] for row in ask(reader, marks, choice)] == sorted(row["sent_at"] for row in effects)
 
@@ -83,11 +98,62 @@ def test_events_side_by_side_from_their_start(reader: Client, choice: Choice) ->
 def test_day_against_day(reader: Client, choice: Choice) -> None:
     plans = {event.gallery_id: event for event in happened("gallery.scheduled", GALLERIES)}
     totals: defaultdict[int, int] = defaultdict(int)
-    for event in happened("photo.downloaded", choice.galleries):
-        if plan := plans.get(event.gallery_id):
+    for download in happened("photo.downloaded", choice.galleries):
+        if plan := plans.get(download.gallery_id):
             zone = ZoneInfo(plan.timezone)
-            day = event.occurred_at.astimezone(zone).date() - plan.starts_at.astimezone(zone).date()
-            totals[day.days + 1] += event.photos
+            day = download.occurred_at.astimezone(zone).date() - plan.starts_at.astimezone(zone).date()
+            totals[day.days + 1] += download.photos
     rows = {row["Metric"]: row for row in answer(reader, "gallery-compare", 201, choice)}
     assert (rows["Downloads"]["Day 1"], rows["Downloads"]["Day 2 "]) == (totals[1], totals[2])
     assert same(rows["Downloads"]["Change"], totals[2] / totals[1] - 1 if totals[1] else None)
+
+
+def test_what_goes_on_is_not_compared(clickhouse_server: ClickHouse) -> None:
+    """An event on its second day, one that is over, one that has not begun; a campaign of an hour ago."""
+
+    def at(hours: float) -> str:
+        return f"{NOW + timedelta(hours=hours):%Y-%m-%d %H:%M:%S}"
+
+    def announced(gallery: str, hours: float) -> Event:
+        begin = NOW + timedelta(hours=hours)
+        times = {"starts_at": begin, "ends_at": begin + timedelta(hours=8)}
+        return event(GalleryScheduled, at(-1000), gallery=gallery, name=gallery, **times)
+
+    def visits(gallery: str, *hours: float) -> list[Event]:
+        return [
+            event(GalleryVisited, at(h), gallery=gallery, visitor_id="v", channel="direct") for h in hours
+        ]
+
+    story = [
+        *(announced("now", -24), announced("over", -480), announced("soon", 240)),
+        *(*visits("now", -24, -23, -2, -0.5), *visits("over", -480, -456, -456)),
+        event(CampaignSent, at(-1), gallery="now", campaign_id="fresh"),
+        event(PhotoUploaded, at(-24), gallery="quiet", photo_id="p"),
+    ]
+    all_of_them = ("now", "over", "quiet", "soon")
+    with told(clickhouse_server, "goes_on", story) as client:
+
+        def asked(panel: int, *galleries: str, **extra: str) -> list[dict[str, Any]]:
+            ever = (NOW - timedelta(days=30), NOW + timedelta(hours=1))
+            return answer(
+                client, "gallery-compare", panel, Choice(galleries, *ever, extra=tuple(extra.items()))
+            )
+
+        def change(*galleries: str, **days: str) -> float | None:
+            (row,) = (row for row in asked(201, *galleries, **days) if row["Metric"] == "Visits")
+            return row["Change"]
+
+        assert [change("over"), change("over", "soon")] == [1.0, 1.0]
+        assert [change("now"), change("now", "over"), change(*all_of_them)] == [None, None, None]
+        assert change("now", day_a="3", day_b="4") is None, "days to come have no visits to compare with"
+
+        (fresh,) = asked(301, "now", span="86400")
+        assert (fresh["Time after"], fresh["Visits before"], fresh["Visits after"]) == ("goes on", 3, 1)
+        assert fresh["Visits change"] is None
+        (bar,) = asked(302, "now", span="86400")
+        assert bar["Campaign"].endswith(", so far")
+        (short,) = asked(301, "now", span="3600")
+        assert (short["Time after"], short["Visits change"]) == ("over", 0.0)
+
+        table = asked(101, *all_of_them, hours="24")
+        assert [(row["Event"], row["Visits"]) for row in table] == [("soon", 0), ("now", 4), ("over", 1)]
