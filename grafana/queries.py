@@ -42,6 +42,13 @@ def ask(view: str, galleries: str = GALLERIES, since: str = SINCE, until: str = 
     return f"{view}({', '.join(f'{name} = {value}' for name, value in arguments.items())})"
 
 
+def filled(seconds: str, *, by: str = "time") -> str:
+    """ORDER BY a time, with a row of zeros wherever `seconds` are without one: Grafana makes bars as wide as
+    the least distance of two, and a few of them far from each other would seem to last.
+    """
+    return f"ORDER BY {by} WITH FILL STEP toIntervalSecond({seconds})"
+
+
 class Query(Builder[Dataquery], Dataquery):
     """SQL for the ClickHouse data source. `series`: a frame over time with one line per text column."""
 

@@ -26,7 +26,7 @@ from grafana.fields import (
 )
 from grafana.layout import Row, annotation, dashboard, gallery_variable, organizer_variable
 from grafana.panels import bars, card, donut, firing, grid, number, over_time
-from grafana.queries import BEFORE, ESCAPED, GALLERIES, GALLERY, PLAN, UNTIL, Query, Shared, ask
+from grafana.queries import BEFORE, ESCAPED, GALLERIES, GALLERY, PLAN, UNTIL, Query, Shared, ask, filled
 
 UID: Final = "gallery"
 
@@ -49,6 +49,7 @@ SOURCE_CARD: Final = 101
 TIMELINE: Final = 302
 UPLOADS: Final = 305
 STEP: Final = "multiIf($__interval_s <= 900, 'quarter', $__interval_s <= 3600, 'hour', 'day')"
+STEP_SECONDS: Final = "multiIf($__interval_s <= 900, 900, $__interval_s <= 3600, 3600, 86400)"
 ORIGINS: Final = {"Organizer": fixed("blue"), "Community": fixed("green")}
 
 
@@ -245,12 +246,16 @@ def _timeline() -> list[Panel]:
             "the range; a day of several galleries is the same date in each. Blue: the days of the event. "
             "Orange: a campaign was sent.",
             Query(
-                f"""SELECT min(asked.time) AS time, sum(downloads) AS Downloads
-                FROM {ask("downloads_by_time", step=STEP)} AS asked {PLAN}
-                GROUP BY if({STEP} = 'day',
-                    formatDateTime(asked.time, '%F', if(plan.timezone = '', 'UTC', plan.timezone)),
-                    toString(asked.time))
-                ORDER BY time""",
+                f"""SELECT time, Downloads FROM (
+                    SELECT if({STEP} = 'day',
+                            toDateTime(toDate(formatDateTime(asked.time, '%F',
+                                if(plan.timezone = '', 'UTC', plan.timezone))), 'UTC'),
+                            toDateTime(asked.time, 'UTC')) AS slot,
+                        min(asked.time) AS time, sum(downloads) AS Downloads
+                    FROM {ask("downloads_by_time", step=STEP)} AS asked {PLAN} GROUP BY slot
+                    {filled(STEP_SECONDS, by="slot")}
+                        INTERPOLATE (time AS time + toIntervalSecond({STEP_SECONDS}))
+                ) ORDER BY time""",
                 series=True,
             ),
             width=16,
@@ -292,7 +297,7 @@ def _timeline() -> list[Panel]:
             Query(
                 f"""SELECT $__timeInterval(uploaded_at) AS time, countIf(origin = 'organizer') AS Organizer,
                     countIf(origin = 'community') AS Community
-                FROM {ask("photos_in_range")} GROUP BY time ORDER BY time""",
+                FROM {ask("photos_in_range")} GROUP BY time {filled("$__interval_s")}""",
                 series=True,
             ),
             width=11,

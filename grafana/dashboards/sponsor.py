@@ -10,13 +10,13 @@ from grafana.dashboards.gallery_visitors import SPONSOR_UID
 from grafana.fields import SHARE, fixed
 from grafana.layout import Row, chosen, dashboard
 from grafana.panels import grid, note, number, over_time
-from grafana.queries import ESCAPED, GALLERY, PLAN, Query, ask
+from grafana.queries import ESCAPED, GALLERY, PLAN, Query, ask, filled
 
 UID: Final = SPONSOR_UID
 SPONSOR: Final = "${sponsor:singlequote}"
 RESULT: Final = f"FROM {ask('sponsor_results')} WHERE sponsor_id = {SPONSOR}"
-QUARTERS: Final = "toStartOfInterval(bucket, toIntervalSecond(intDiv($__interval_s + 899, 900) * 900))"
-"""Whole quarters of an hour: by the 20 minutes that Grafana may choose, one or two would fall together."""
+QUARTERS: Final = "intDiv($__interval_s + 899, 900) * 900"
+"""Seconds, in whole quarters: by the 20 minutes that Grafana may choose, one or two would fall together."""
 METHOD: Final = """
 - **Impression**: the ad was loaded on a page that a visitor saw.
 - **Viewable**: at least half of the ad was on the screen for one second or longer.
@@ -145,10 +145,10 @@ def _time() -> list[Panel]:
             "Impressions",
             "Impressions over the range, and how many of them were viewable.",
             Query(
-                f"""SELECT {QUARTERS} AS time,
+                f"""SELECT toStartOfInterval(bucket, toIntervalSecond({QUARTERS})) AS time,
                     sumIf(sponsors[{SPONSOR}], type = 'sponsor.impression') AS Impressions,
                     sum(viewable[{SPONSOR}]) AS Viewable
-                FROM {ask("counts")} WHERE type = 'sponsor.impression' GROUP BY time ORDER BY time""",
+                FROM {ask("counts")} WHERE type = 'sponsor.impression' GROUP BY time {filled(QUARTERS)}""",
                 series=True,
             ),
             stacked=False,
@@ -162,8 +162,9 @@ def _time() -> list[Panel]:
             "Clicks",
             "Clicks over the range.",
             Query(
-                f"""SELECT {QUARTERS} AS time, sum(sponsors[{SPONSOR}]) AS Clicks
-                FROM {ask("counts")} WHERE type = 'sponsor.clicked' GROUP BY time ORDER BY time""",
+                f"""SELECT toStartOfInterval(bucket, toIntervalSecond({QUARTERS})) AS time,
+                    sum(sponsors[{SPONSOR}]) AS Clicks
+                FROM {ask("counts")} WHERE type = 'sponsor.clicked' GROUP BY time {filled(QUARTERS)}""",
                 series=True,
             ),
             width=10,

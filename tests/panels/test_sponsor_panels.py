@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from clickhouse_connect.driver.client import Client
 from grafana_answers import Choice, answer, queries
-from told_story import GALLERIES, ORACLE, SPONSOR, WHOLE, agree, view
+from told_story import GALLERIES, ORACLE, SPONSOR, WHOLE, agree, distances, view
 
 pytestmark = pytest.mark.stack
 
@@ -79,6 +79,7 @@ def test_bars_hold_whole_quarters_also_by_the_20_minutes_that_grafana_may_choose
     assert {row["time"].minute for row in quarters} == {0, 15, 30, 45}
     assert {row["time"].minute for row in halves} == {0, 30}
     assert halves == bars(1800)
+    assert (set(distances(quarters)), set(distances(halves))) == ({900}, {1800})
     for name in set(halves[0]) - {"time"}:
         totals: Counter[datetime] = Counter()
         for row in quarters:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from itertools import pairwise
 from math import isclose
 from typing import Any
 
@@ -50,3 +51,8 @@ def agree(ours: list[dict[str, Any]], theirs: list[dict[str, Any]], columns: dic
     assert len(mine) == len(judged), (mine, judged)
     for one, other in zip(mine, judged, strict=True):
         assert all(map(same, one, other)), (one, other)
+
+
+def distances(rows: list[dict[str, Any]]) -> list[float]:
+    """Seconds between a bar and the next."""
+    return [(following["time"] - row["time"]).total_seconds() for row, following in pairwise(rows)]
