@@ -27,7 +27,7 @@ from grafana_foundation_sdk.models import piechart as pies
 from grafana_foundation_sdk.models import text as texts
 
 from grafana.fields import BLUE, COUNT, SHARE, Properties, only, signed_change
-from grafana.queries import OTHER_PANEL, SOURCE, Query, Shared
+from grafana.queries import MARK, OTHER_PANEL, SOURCE, Query, Shared
 
 NOTHING: Final = "Nothing in this range"
 
@@ -302,12 +302,23 @@ LEAST_WIDTH: Final = 80
 """Pixels of a column: by Grafana's own 150 the last ones of a wide table are out of sight."""
 
 
-def grid(id_: int, title: str, description: str, targets: Targets, **house: Any) -> model.Panel:
-    """A table: a row per row of the answer. `empty` is for the whole of it: an empty text stays empty."""
+WITH_ROWS: Final = (
+    "partitionByValues",
+    {"fields": [MARK], "keepFields": False, "naming": {"asLabels": False}},
+)
+"""A frame for each value of the mark, without it: the answer as it is, and no frame if there are no rows."""
+
+
+def grid(id_: int, title: str, description: str, query: Query, **house: Any) -> model.Panel:
+    """A table: a row per row of the answer. `empty` is for the whole of it: an empty text stays empty.
+
+    Grafana 12.2 to 12.4 shows the headings of a frame without rows, and `empty` only without any frame.
+    """
     form = (
         table.Panel().show_header(True).cell_height(forms.TableCellHeight.SM).min_width(LEAST_WIDTH).build()
     )
-    built = panel(form, id_, title, description, targets, **{"unit": COUNT, **house})
+    wanted = {"unit": COUNT, "transformations": [WITH_ROWS], **house}
+    built = panel(form, id_, title, description, query.with_mark(), **wanted)
     assert built.field_config is not None
     texts = model.DashboardFieldConfigSourceOverrides(
         matcher=model.MatcherConfig(id_val="byType", options="string"),

@@ -31,6 +31,9 @@ ESCAPED: Final = r"replaceAll({0}, '\\', '\\\\')"
 """An id as the value of a variable: `singlequote` does not double backslashes."""
 
 
+MARK: Final = "there"
+"""A column by which a table is told from one without rows: see `panels.grid`."""
+
 GALLERY: Final = "if(plan.name = '', toString(asked.gallery_id), plan.name)"
 PLAN: Final = "LEFT JOIN schedules AS plan ON asked.gallery_id = plan.gallery_id"
 """`SELECT {GALLERY} AS Gallery ... FROM {ask(...)} AS asked {PLAN}`: the name, or the id without one."""
@@ -59,6 +62,13 @@ class Query(Builder[Dataquery], Dataquery):
 
     def build(self) -> Dataquery:
         return self
+
+    def with_mark(self) -> Query:
+        """The same with 1 as the column `MARK` of every row. Raises ValueError: it does not begin so."""
+        select, space, rest = self.sql.partition(" ")
+        if select != "SELECT":
+            raise ValueError(f"a query of a table begins with SELECT, not with {select!r}")
+        return Query(f"{select} 1 AS {MARK},{space}{rest}", ref=self.ref, series=self.series)
 
     def to_json(self) -> dict[str, object]:
         """The target as the plugin writes it."""

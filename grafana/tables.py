@@ -144,7 +144,9 @@ class _Asking:
     def _sheet(self, panel: Mapping[str, Any], target: Mapping[str, Any], source: Mapping[str, Any]) -> Sheet:
         answer = self._ask(target["rawSql"], source)
         kept = _kept(panel)
-        hidden = _hidden(panel) | ({"Name"} if self._is_personal(target["rawSql"]) else set())
+        hidden = (
+            _hidden(panel) | _dropped(panel) | ({"Name"} if self._is_personal(target["rawSql"]) else set())
+        )
         places = [
             at
             for at, name in enumerate(answer.columns)
@@ -228,6 +230,16 @@ def _kept(panel: Mapping[str, Any]) -> set[str] | None:
         if one["id"] == "filterFieldsByName":
             return set(one["options"]["include"]["names"])
     return None
+
+
+def _dropped(panel: Mapping[str, Any]) -> set[str]:
+    """The fields by which a transformation parts the rows, and which it drops."""
+    return {
+        name
+        for one in panel.get("transformations") or []
+        if one["id"] == "partitionByValues" and not one["options"]["keepFields"]
+        for name in one["options"]["fields"]
+    }
 
 
 def _hidden(panel: Mapping[str, Any]) -> set[str]:

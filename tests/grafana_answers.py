@@ -143,7 +143,12 @@ def answer(client: Client, uid: str, panel: int, choice: Choice, ref: str = "A")
     targets = {target["refId"]: target for target in PANELS[uid, panel]["targets"]}
     if "panelId" in targets["A"]:
         return answer(client, uid, targets["A"]["panelId"], choice, ref)
-    return ask(client, targets[ref]["rawSql"], choice, uid)
+    rows = ask(client, targets[ref]["rawSql"], choice, uid)
+    for one in PANELS[uid, panel].get("transformations", []):
+        if one["id"] == "partitionByValues":
+            (key,) = one["options"]["fields"]
+            assert {row.pop(key) for row in rows} <= {1}, "the rows of a table are one part"
+    return rows
 
 
 def _utc(value: Any) -> Any:

@@ -17,6 +17,7 @@ from deploy.cli import app
 from grafana import panels
 from grafana.__main__ import FOLDER, drift, render, rendered
 from grafana.layout import Row, place
+from grafana.queries import Query
 
 DASHBOARDS: dict[str, dict[str, Any]] = {
     name.removesuffix(".json"): json.loads(text) for name, text in rendered().items()
@@ -101,6 +102,23 @@ def test_bars_have_room_and_an_end_of_their_own(uid: str, panel: dict[str, Any])
         said = {each["id"]: each["value"] for each in one["properties"]}
         if said.get("custom.cellOptions", {}).get("type") == "gauge":
             assert "max" in said or said["fieldMinMax"], "else the greatest number of the table is its end"
+
+
+@pytest.mark.parametrize(("uid", "panel"), [one for one in every_panel() if one.values[1]["type"] == "table"])
+def test_a_table_without_rows_has_no_frame_and_so_says_so(uid: str, panel: dict[str, Any]) -> None:
+    """Grafana 12.2 to 12.4 shows headings alone where a frame has no rows."""
+    (target,) = panel["targets"]
+    last = panel["transformations"][-1]
+    assert (last["id"], last["options"]["naming"]) == ("partitionByValues", {"asLabels": False})
+    assert last["options"]["keepFields"] is False
+    assert target["rawSql"].startswith(f"SELECT 1 AS {last['options']['fields'][0]}, ")
+
+
+def test_a_table_wants_a_query_that_it_can_mark() -> None:
+    with pytest.raises(ValueError, match="begins with SELECT"):
+        panels.grid(
+            1, "T", "Of a query that it cannot mark.", Query("WITH 1 AS a SELECT a"), width=6, height=4
+        )
 
 
 @pytest.mark.parametrize("uid", DASHBOARDS)

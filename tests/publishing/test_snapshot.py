@@ -45,7 +45,11 @@ def shown(snapshot: dict[str, Any], panel: int) -> list[dict[str, Any]]:
     (frame,) = target["snapshot"]
     assert (target["queryType"], target["datasource"]["uid"]) == ("snapshot", "grafana")
     names = [field["name"] for field in frame["schema"]["fields"]]
-    return [dict(zip(names, row, strict=True)) for row in zip(*frame["data"]["values"], strict=True)]
+    rows = [dict(zip(names, row, strict=True)) for row in zip(*frame["data"]["values"], strict=True)]
+    dropped = [
+        one["options"]["fields"] for one in found.get("transformations", []) if "fields" in one["options"]
+    ]
+    return [{name: value for name, value in row.items() if [name] not in dropped} for row in rows]
 
 
 @pytest.mark.stack

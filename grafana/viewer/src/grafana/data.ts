@@ -33,6 +33,7 @@ export {
   LoadingState,
   type DataFrame,
   type DataTransformerConfig,
+  type DataTransformerInfo,
   type DisplayValue,
   type DisplayValueAlignmentFactors,
   type Field,

@@ -7,6 +7,7 @@ import {
   standardTransformersRegistry,
   type TransformerRegistryItem,
 } from '.';
+import { partitionByValues } from './partition';
 
 declare global {
   interface Window {
@@ -21,7 +22,7 @@ const ICONS = import.meta.glob<string>(
 );
 
 /** The transformations that the viewer offers, by their names in the JSON. */
-const TRANSFORMATIONS = Object.values(standardTransformers).filter(({ id }) =>
+const TRANSFORMATIONS = [...Object.values(standardTransformers), partitionByValues].filter(({ id }) =>
   supported.transformations.includes(id),
 );
 
