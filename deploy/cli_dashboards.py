@@ -169,8 +169,9 @@ def snapshot(
     span = _span(since, until)
     grafana = _grafana(console.settings(grafana_url=url), token_file)
     board = json.loads(rendered()[f"{UID}.json"])
-    sponsors = snapshots.choices(grafana, board, "sponsor", {}, span)
-    chosen = {"sponsor": _pick(sponsors, [sponsor], "sponsor")}
+    chosen = {"organizer": snapshots.choices(grafana, board, "organizer", {}, span)}
+    sponsors = snapshots.choices(grafana, board, "sponsor", chosen, span)
+    chosen["sponsor"] = _pick(sponsors, [sponsor], "sponsor")
     offered = snapshots.choices(grafana, board, "gallery", chosen, span)
     chosen["gallery"] = _pick(offered, galleries or [], f"gallery of {sponsor}") if galleries else offered
     made = snapshots.take(grafana, board, chosen, span)

@@ -84,15 +84,10 @@ class TooMuch(SetupError):  # noqa: N818 - it says what was found
 
 def chosen(client: Client, asked: Asked) -> list[str]:
     """The galleries of a question that have facts. Raises SetupError: none, or one that is unknown."""
-    if asked.report == "sponsor":
-        known = sponsored(client, asked.sponsor)
-    else:
-        known = exports.galleries(client)
-        if asked.organizers is not None:
-            announced = plans(client, known)
-            known = [
-                one for one in known if (announced[one].organizer_id or NO_ORGANIZER) in asked.organizers
-            ]
+    known = sponsored(client, asked.sponsor) if asked.report == "sponsor" else exports.galleries(client)
+    if asked.organizers is not None:
+        announced = plans(client, known)
+        known = [one for one in known if (announced[one].organizer_id or NO_ORGANIZER) in asked.organizers]
     if asked.galleries is not None and set(asked.galleries) - set(known):
         raise SetupError("a gallery that was asked for has no facts")
     found = [one for one in known if asked.galleries is None or one in asked.galleries]

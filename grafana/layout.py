@@ -16,6 +16,9 @@ COLUMNS: Final = 24
 TAG: Final = "gallery"
 SOURCE_UID: Final = "gallery-ch"
 NO_ORGANIZER: Final = "(none)"
+OF_ORGANIZER: Final = f"if(organizer_id = '', '{NO_ORGANIZER}', organizer_id) IN (${{organizer:singlequote}})"
+"""Of a gallery with its announcement, or none: whether it is one of the chosen organizers'."""
+
 QUICK_RANGES: Final = (
     ("Today", "now/d", "now"),
     ("Last 7 days", "now-7d", "now"),
@@ -147,20 +150,16 @@ def organizer_variable() -> builders.QueryVariable:
         "Organizer",
         "Only galleries of these organizers",
         f"""SELECT if(organizer_id = '', '{NO_ORGANIZER}', {ESCAPED.format("organizer_id")}) AS value,
-            if(organizer_id = '', 'Not announced', any(organizer)) AS text
+            multiIf(organizer_id = '', 'Not announced', count() OVER (PARTITION BY any(organizer)) > 1,
+                concat(any(organizer), ' (', organizer_id, ')'), any(organizer)) AS text
         FROM (SELECT DISTINCT gallery_id FROM metrics) AS known
         LEFT JOIN schedules ON known.gallery_id = schedules.gallery_id
         GROUP BY organizer_id ORDER BY text, value""",
     )
 
 
-def gallery_variable(*, organizer: bool = False) -> builders.QueryVariable:
-    """Galleries by name; those without an announcement by id. `organizer`: only of the chosen organizers."""
-    where = (
-        f"WHERE if(organizer_id = '', '{NO_ORGANIZER}', organizer_id) IN (${{organizer:singlequote}})"
-        if organizer
-        else ""
-    )
+def gallery_variable() -> builders.QueryVariable:
+    """Galleries of the chosen organizers by name; those without an announcement by id."""
     return chosen(
         "gallery",
         "Gallery",
@@ -170,7 +169,7 @@ def gallery_variable(*, organizer: bool = False) -> builders.QueryVariable:
                 concat(name, ' (', known.gallery_id, ')'), name) AS text
         FROM (SELECT DISTINCT gallery_id FROM metrics) AS known
         LEFT JOIN schedules ON known.gallery_id = schedules.gallery_id
-        {where} ORDER BY text, value""",
+        WHERE {OF_ORGANIZER} ORDER BY text, value""",
     )
 
 

@@ -96,6 +96,7 @@ class Choice:
     everything: bool = False
     interval: int = 3600
     extra: tuple[tuple[str, str], ...] = ()
+    organizers: tuple[str, ...] = ("(none)",)
 
     @property
     def window(self) -> Window:
@@ -107,7 +108,7 @@ class Choice:
         return [
             Variable("datasource", "gallery-ch"),
             Variable("gallery", [escaped(g) for g in self.galleries], everything=self.everything),
-            Variable("organizer", ["(none)"], everything=True),
+            Variable("organizer", [escaped(one) for one in self.organizers], everything=True),
             *(Variable(name, value) for name, value in fixed.items()),
         ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -112,6 +113,16 @@ def test_a_table_without_rows_has_no_frame_and_so_says_so(uid: str, panel: dict[
     assert (last["id"], last["options"]["naming"]) == ("partitionByValues", {"asLabels": False})
     assert last["options"]["keepFields"] is False
     assert target["rawSql"].startswith(f"SELECT 1 AS {last['options']['fields'][0]}, ")
+
+
+@pytest.mark.parametrize("uid", DASHBOARDS)
+def test_links_between_dashboards_lose_no_choice(uid: str) -> None:
+    """Where galleries are chosen, their organizers are: else "all" would be others on the next dashboard."""
+    names = [variable["name"] for variable in DASHBOARDS[uid]["templating"]["list"]]
+    if "gallery" in names:
+        assert names.index("organizer") < names.index("gallery")
+    links = re.findall(r"/d/[^\"]+", json.dumps(DASHBOARDS[uid]))
+    assert all("${organizer:queryparam}" in link for link in links if "${gallery:queryparam}" in link)
 
 
 def test_a_table_wants_a_query_that_it_can_mark() -> None:

@@ -175,6 +175,9 @@ def test_galleries_of_an_organizer(service: Exports) -> None:
     nobody = local(service).get(f"/export/post-event.json?{query}(none)").json()["galleries"]
     assert everything == list(GALLERIES)
     assert nobody == [HOSTILE]
+    report = f"/export/sponsor.json?var-sponsor={SPONSOR}&{query}"
+    assert HOSTILE in local(service).get(f"{report}$__all").json()["galleries"]
+    assert local(service).get(f"{report}(none)").json()["galleries"] == [HOSTILE]
 
 
 @pytest.mark.parametrize(

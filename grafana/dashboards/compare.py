@@ -8,7 +8,7 @@ from grafana_foundation_sdk.builders.dashboard import CustomVariable
 from grafana_foundation_sdk.models.dashboard import Dashboard, Panel
 
 from grafana.fields import SHARE, percent_bar, signed_change
-from grafana.layout import Row, dashboard, gallery_variable, listed
+from grafana.layout import Row, dashboard, gallery_variable, listed, organizer_variable
 from grafana.panels import curves, grid, side_by_side
 from grafana.queries import GALLERIES, GALLERY, PLAN, Query, ask
 
@@ -41,6 +41,7 @@ def build() -> Dashboard:
             Row(300, "Before and after a campaign", _campaigns()),
         ],
         variables=[
+            organizer_variable(),
             gallery_variable(),
             listed(
                 "hours",

@@ -69,7 +69,7 @@ def build() -> Dashboard:
             Row(700, "Sponsors", visitors.sponsors()),
             Row(800, "Live", visitors.feeds()),
         ],
-        variables=[organizer_variable(), gallery_variable(organizer=True)],
+        variables=[organizer_variable(), gallery_variable()],
         annotations=[
             annotation(
                 "Event days",

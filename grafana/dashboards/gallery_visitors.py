@@ -134,7 +134,7 @@ def sponsors() -> list[Panel]:
                 "Sponsor": linked(
                     "Open the sponsor's dashboard",
                     f"/d/{SPONSOR_UID}?var-sponsor=${{__data.fields.id:percentencode}}"
-                    "&${gallery:queryparam}&${__url_time_range}",
+                    "&${organizer:queryparam}&${gallery:queryparam}&${__url_time_range}",
                 ),
                 "CTR": {"unit": SHARE, "decimals": 2, "noValue": "-"},
                 "Per click": {"unit": "none", "decimals": 2, "noValue": "-"},

@@ -8,7 +8,7 @@ from grafana_foundation_sdk.models.dashboard import Dashboard, Panel
 
 from grafana.dashboards.gallery_visitors import SPONSOR_UID
 from grafana.fields import SHARE, fixed
-from grafana.layout import Row, chosen, dashboard
+from grafana.layout import OF_ORGANIZER, Row, chosen, dashboard, organizer_variable
 from grafana.panels import grid, note, number, over_time
 from grafana.queries import ESCAPED, GALLERY, PLAN, Query, ask, filled
 
@@ -56,6 +56,7 @@ def build() -> Dashboard:
             ),
         ],
         variables=[
+            organizer_variable(),
             chosen(
                 "sponsor",
                 "Sponsor",
@@ -67,10 +68,12 @@ def build() -> Dashboard:
                     SELECT sponsor_id,
                         argMax(registered.name, (registered.time, registered.event_id)) AS label
                     FROM (SELECT gallery_id, sponsor_id, max(latest) AS registered FROM sponsors
-                        GROUP BY gallery_id, sponsor_id)
+                        GROUP BY gallery_id, sponsor_id) AS asked {PLAN} WHERE {OF_ORGANIZER}
                     GROUP BY sponsor_id
                     UNION ALL
-                    SELECT DISTINCT sponsor_id, '' FROM sponsor_buckets
+                    SELECT DISTINCT sponsor_id, ''
+                    FROM (SELECT DISTINCT gallery_id, sponsor_id FROM sponsor_buckets) AS asked {PLAN}
+                    WHERE {OF_ORGANIZER}
                 )
                 GROUP BY sponsor_id ORDER BY text, value""",
                 several=False,
@@ -78,14 +81,14 @@ def build() -> Dashboard:
             chosen(
                 "gallery",
                 "Gallery",
-                "The sponsor's galleries: one, several or all",
+                "The sponsor's galleries, of the chosen organizers: one, several or all",
                 f"""SELECT {ESCAPED.format("asked.gallery_id")} AS value, {GALLERY} AS text
                 FROM
                 (
                     SELECT gallery_id FROM sponsors WHERE sponsor_id = {SPONSOR}
                     UNION DISTINCT
                     SELECT gallery_id FROM sponsor_buckets WHERE sponsor_id = {SPONSOR}
-                ) AS asked {PLAN} ORDER BY text, value""",
+                ) AS asked {PLAN} WHERE {OF_ORGANIZER} ORDER BY text, value""",
             ),
         ],
         since="now-30d",

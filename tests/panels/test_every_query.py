@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+
 import pytest
+from by_hand import event
 from clickhouse_connect.driver.client import Client
-from grafana_answers import DASHBOARDS, HOSTILE, Choice, ask, queries
+from grafana_answers import DASHBOARDS, HOSTILE, NOW, Choice, ask, queries, told
+from stack import ClickHouse
 from told_story import CHOICES, GALLERIES, SPONSOR
+
+from schemas.events import GalleryScheduled, SponsorImpression, SponsorRegistered
 
 pytestmark = pytest.mark.stack
 
@@ -28,7 +36,47 @@ def test_variables_offer_every_gallery_and_escape_what_a_quote_would_break(reade
     assert {"value": "(none)", "text": "Not announced"} in organizers
     (hostile,) = ask(reader, found["gallery variable gallery"], everything)
     assert hostile == {"value": HOSTILE.replace("\\", "\\\\"), "text": HOSTILE}
-    compared = {where: sql for where, sql in queries("gallery-compare") if "variable" in where}
-    rows = ask(reader, compared["gallery-compare variable gallery"], everything, "gallery-compare")
+    all_of_them = replace(everything, organizers=tuple(row["value"] for row in organizers))
+    rows = ask(reader, found["gallery variable gallery"], all_of_them)
     assert {row["value"].replace("\\\\", "\\") for row in rows} == set(GALLERIES)
     assert len({row["text"] for row in rows}) == len(GALLERIES)
+
+
+@pytest.mark.parametrize("uid", ["gallery", "gallery-compare", "sponsor"])
+def test_a_choice_of_organizers_narrows_every_dashboard_alike(
+    clickhouse_server: ClickHouse, uid: str
+) -> None:
+    times = {"starts_at": NOW, "ends_at": NOW + timedelta(hours=1)}
+    announced = {"olga": "o1", "olga-too": HOSTILE, "nobody": ""}
+    story = [
+        event(GalleryScheduled, "12 08:00", gallery=gallery, name=gallery, organizer_id=id_, **times)
+        for gallery, id_ in announced.items()
+        if id_
+    ]
+    for gallery in announced:
+        place = {"gallery": gallery, "sponsor_id": f"sponsor-of-{gallery}"}
+        story.append(event(SponsorImpression, "12 09:00", visitor_id="v", **place))
+    for gallery, hour, name in (("olga", 7, "Bert"), ("olga-too", 8, "Bertha")):
+        named = {"gallery": gallery, "sponsor_id": "b's", "name": name, "fee": Decimal(1)}
+        story.append(event(SponsorRegistered, f"12 0{hour}:00", **named))
+    sql = dict(queries(uid))
+    with told(clickhouse_server, "organized", story) as client:
+
+        def offered(variable: str, *organizers: str, sponsor: str = "") -> list[tuple[str, str]]:
+            mine = Choice((), NOW, NOW, organizers=organizers, extra=(("sponsor", sponsor),))
+            rows = ask(client, sql[f"{uid} variable {variable}"], mine, uid)
+            return [(row["value"].replace("\\\\", "\\"), row["text"]) for row in rows]
+
+        same_name = [("(none)", "Not announced"), (HOSTILE, f"Olga ({HOSTILE})"), ("o1", "Olga (o1)")]
+        assert offered("organizer") == same_name
+        if uid == "sponsor":
+            assert offered("sponsor", "o1") == [("b's", "Bert"), ("sponsor-of-olga", "sponsor-of-olga")]
+            assert ("b's", "Bertha") in offered("sponsor", "o1", HOSTILE)
+            assert offered("sponsor", "(none)") == [("sponsor-of-nobody", "sponsor-of-nobody")]
+            assert offered("gallery", "o1", HOSTILE, sponsor="b's") == [
+                ("olga", "olga"), ("olga-too", "olga-too"),
+            ]  # fmt: skip
+            assert offered("gallery", HOSTILE, sponsor="b's") == [("olga-too", "olga-too")]
+        else:
+            assert offered("gallery", "o1") == [("olga", "olga")]
+            assert offered("gallery", HOSTILE, "(none)") == [("nobody", "nobody"), ("olga-too", "olga-too")]
