@@ -10,6 +10,8 @@ GOOD: Final = "green"
 BAD: Final = "red"
 WARN: Final = "orange"
 QUIET: Final = "text"
+GREY: Final = "#6e7178"
+"""A background that says neither good nor bad."""
 
 COUNT: Final = "locale"
 """Whole numbers with all their digits: 12,345."""
@@ -71,20 +73,15 @@ def wrapped() -> Properties:
     return {"custom.wrapText": True}
 
 
-def without_value(text: str, color: str = QUIET) -> Properties:
-    """`text` in a quiet colour where there is no value: not that of the lowest threshold."""
-    nothing = {"match": "null", "result": {"text": text, "color": color, "index": 0}}
-    return {"mappings": [{"type": "special", "options": nothing}]}
-
-
 def signed_change(empty: str) -> Properties:
     """A change as a percentage: green from 0 up, red below, `empty` without colour where there is none."""
     steps = [{"value": None, "color": BAD}, {"value": 0, "color": GOOD}]
+    nothing = {"match": "null", "result": {"text": empty, "color": QUIET, "index": 0}}
     return {
         "unit": SHARE,
         "decimals": 0,
         "noValue": empty,
-        **without_value(empty),
+        "mappings": [{"type": "special", "options": nothing}],
         "color": {"mode": "thresholds"},
         "thresholds": {"mode": "absolute", "steps": steps},
     }

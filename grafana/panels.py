@@ -26,7 +26,7 @@ from grafana_foundation_sdk.models import dashboard as model
 from grafana_foundation_sdk.models import piechart as pies
 from grafana_foundation_sdk.models import text as texts
 
-from grafana.fields import BLUE, COUNT, SHARE, Properties, only, signed_change
+from grafana.fields import BLUE, COUNT, GREY, QUIET, SHARE, Properties, only, signed_change
 from grafana.queries import MARK, OTHER_PANEL, SOURCE, Query, Shared
 
 NOTHING: Final = "Nothing in this range"
@@ -142,9 +142,12 @@ def number(
         .justify_mode(forms.BigValueJustifyMode.AUTO)
         .orientation(forms.VizOrientation.AUTO)
     )
-    if sparkline and names:  # else the letters of two numbers beside each other fill their boxes
-        form = form.text(common.VizTextDisplayOptions().title_size(13).value_size(28))
-    return panel(form.build(), id_, title, description, targets, **{"color": BLUE, "unit": COUNT, **house})
+    if names:  # else each panel has letters of its own size, and those beside a sparkline fill their boxes
+        titles, values = (13, 28) if sparkline else (14, 32)
+        form = form.text(common.VizTextDisplayOptions().title_size(titles).value_size(values))
+    wanted = {"color": BLUE, "unit": COUNT, **house}
+    built = panel(form.build(), id_, title, description, targets, **wanted)
+    return _quiet(built, GREY if background else QUIET) if house.get("steps") else built
 
 
 def card(
@@ -183,9 +186,18 @@ def card(
 def dial(id_: int, title: str, description: str, targets: Targets, **house: Any) -> model.Panel:
     """A share from 0 to 100 % on a dial."""
     form = gauge.Panel().reduce_options(_reduce()).show_threshold_markers(True).build()
-    return panel(
-        form, id_, title, description, targets, **{"unit": SHARE, "decimals": 0, "low": 0, "high": 1, **house}
-    )
+    wanted = {"unit": SHARE, "decimals": 0, "low": 0, "high": 1, **house}
+    return _quiet(panel(form, id_, title, description, targets, **wanted), QUIET)
+
+
+def _quiet(built: model.Panel, color: str) -> model.Panel:
+    """A colour for no value: by thresholds it would have that of the lowest, as if it were good or bad."""
+    assert built.field_config is not None
+    defaults = built.field_config.defaults
+    nothing = model.ValueMappingResult(text=defaults.no_value, color=color, index=0)
+    options = model.DashboardSpecialValueMapOptions(model.SpecialValueMatch.NULL_AND_NAN, nothing)
+    defaults.mappings = [model.SpecialValueMap(options)]
+    return built
 
 
 def bars(

@@ -22,8 +22,9 @@ LABEL: Final = (
 )
 DATE: Final = "formatDateTime({0}, '%F', {1})"
 ZONE: Final = "if(plan.timezone = '', 'UTC', plan.timezone)"
-AFTER: Final = "if(sent_at + toIntervalSecond(${span}) > now64(3), 'goes on', 'over')"
-"""Whether the time after a campaign has passed."""
+GOES_ON: Final = "sent_at + toIntervalSecond(${span}) > now64(3)"
+"""Whether the time after a campaign has not passed yet."""
+SO_FAR: Final = f"if({GOES_ON}, ', so far', '')"
 
 CHANGE: Final = {**signed_change("-"), "custom.cellOptions": {"type": "color-text"}}
 
@@ -77,15 +78,17 @@ def _table() -> list[Panel]:
             "The same time from the start",
             "What happened in each chosen event within the chosen time from its own start: photos uploaded "
             "(without deleted ones), those from attendees, visits, photos downloaded, shares, shares per "
-            "download. Independent of the time picker.",
+            "download. It starts by its own clock. Independent of the time picker.",
             Query(
-                f"""SELECT name AS Event, starts_at AS Start, sum(asked.photos) AS Photos,
+                f"""SELECT name AS Event, formatDateTime(starts_at, '%F %R', timezone) AS Start,
+                    sum(asked.photos) AS Photos,
                     sum(asked.contributed) AS "From attendees", sum(asked.visits) AS Visits,
                     sum(asked.downloads) AS Downloads, sum(asked.shares) AS Shares,
                     if(Downloads = 0, NULL, Shares / Downloads) AS "Shares per download"
                 FROM schedules AS plan LEFT JOIN (SELECT * FROM activity_by_hour(galleries = {GALLERIES})
                     WHERE hour >= 0 AND hour < ${{hours}}) AS asked ON plan.gallery_id = asked.gallery_id
-                WHERE has({GALLERIES}, plan.gallery_id) GROUP BY plan.gallery_id, name, starts_at
+                WHERE has({GALLERIES}, plan.gallery_id)
+                GROUP BY plan.gallery_id, name, starts_at, timezone
                 ORDER BY starts_at DESC, plan.gallery_id""",
             ),
             width=24,
@@ -207,7 +210,7 @@ def _campaigns() -> list[Panel]:
     measures = (("visits", "Visits"), ("downloads", "Downloads"), ("shares", "Shares"))
     columns = ", ".join(
         f'{what}_before AS "{title} before", {what}_after AS "{title} after", '
-        f"if({AFTER} = 'over', {what}_after / nullIf({what}_before, 0) - 1, NULL) AS \"{title} change\""
+        f'if({GOES_ON}, NULL, {what}_after / nullIf({what}_before, 0) - 1) AS "{title} change"'
         for what, title in measures
     )
     return [
@@ -216,14 +219,19 @@ def _campaigns() -> list[Panel]:
             "Campaigns",
             text,
             Query(
-                f"""SELECT sent_at AS Sent, asked.name AS Campaign, {GALLERY} AS Event, channel AS Channel,
-                    recipients AS Recipients, {AFTER} AS "Time after", {columns}
+                f"""SELECT sent_at AS Sent, concat(asked.name, {SO_FAR}) AS Campaign, {GALLERY} AS Event,
+                    channel AS Channel, recipients AS Recipients, {columns}
                 FROM {effects} AS asked {PLAN} ORDER BY sent_at DESC, asked.gallery_id, campaign_id""",
             ),
             width=24,
             height=8,
             empty="No campaign was sent in this range",
-            overrides={f"{title} change": CHANGE for _, title in measures},
+            overrides={
+                "Sent": {"custom.width": 170},
+                "Channel": {"custom.width": 85},
+                "Recipients": {"custom.width": 90},
+                **{f"{title} change": CHANGE for _, title in measures},
+            },
         ),
         side_by_side(
             302,
@@ -231,7 +239,7 @@ def _campaigns() -> list[Panel]:
             text,
             Query(
                 f"""SELECT concat(asked.name, ', ', {GALLERY}, ', ',
-                        {DATE.format("sent_at", ZONE)}, if({AFTER} = 'over', '', ', so far')) AS Campaign,
+                        {DATE.format("sent_at", ZONE)}, {SO_FAR}) AS Campaign,
                     downloads_before AS Before, downloads_after AS After
                 FROM {effects} AS asked {PLAN}
                 ORDER BY sent_at DESC, asked.gallery_id, campaign_id LIMIT 20""",

@@ -21,7 +21,6 @@ from grafana.fields import (
     hidden,
     linked,
     only,
-    without_value,
     wrapped,
 )
 from grafana.layout import Row, annotation, dashboard, gallery_variable, organizer_variable
@@ -166,7 +165,6 @@ def _check() -> list[Panel]:
             background=True,
             transformations=[only("Match rate")],
             empty="No people yet",
-            overrides={"Match rate": without_value("No people yet", "#6e7178")},
         ),
         firing(
             204,

@@ -7,7 +7,7 @@ from typing import Final
 
 from grafana_foundation_sdk.models.dashboard import Panel
 
-from grafana.fields import BAD, GOOD, QUIET, WARN, count_bar, fixed, only, without_value
+from grafana.fields import BAD, GOOD, QUIET, WARN, count_bar, fixed, only
 from grafana.panels import bars, dial, grid, number
 from grafana.queries import GALLERIES, GALLERY, PLAN, Query, Shared, ask
 
@@ -60,7 +60,6 @@ def people() -> list[Panel]:
             steps=MATCH_STEPS,
             transformations=[only("Match rate")],
             empty="No people yet",
-            overrides={"Match rate": without_value("No people yet")},
         ),
         grid(
             403,

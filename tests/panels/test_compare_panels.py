@@ -18,7 +18,7 @@ from schemas.events import CampaignSent, Event, GalleryScheduled, GalleryVisited
 
 pytestmark = pytest.mark.stack
 
-ZONES = {event.gallery_id: ZoneInfo(event.timezone) for event in happened("gallery.scheduled", GALLERIES)}
+PLANS = {event.gallery_id: event for event in happened("gallery.scheduled", GALLERIES)}
 
 
 def test_campaigns(reader: Client, choice: Choice) -> None:
@@ -39,7 +39,7 @@ def test_campaigns(reader: Client, choice: Choice) -> None:
         bars = answer(reader, "gallery-compare", 302, mine)
         agree(bars, effects[:20], {"Before": "downloads_before", "After": "downloads_after"})
         for bar, effect in zip(bars, effects, strict=False):
-            zone = ZONES.get(effect["gallery_id"], UTC)
+            zone = ZoneInfo(PLANS[effect["gallery_id"]].timezone) if effect["gallery_id"] in PLANS else UTC
             assert bar["Campaign"].endswith(f", {effect['sent_at'].astimezone(zone):%Y-%m-%d}")
     (marks,) = (sql for where, sql in queries("gallery") if "annotation Campaigns" in where)
     assert [row["time"] for row in ask(reader, marks, choice)] == sorted(row["sent_at"] for row in effects)
@@ -69,7 +69,7 @@ def test_galleries_in_the_compare_dashboard_are_those_of_the_oracle(reader: Clie
 
 
 def test_events_side_by_side_from_their_start(reader: Client, choice: Choice) -> None:
-    starts = {event.gallery_id: event.starts_at for event in happened("gallery.scheduled", GALLERIES)}
+    starts = {gallery: plan.starts_at for gallery, plan in PLANS.items()}
     mine = Choice(**{**choice.__dict__, "extra": (("hours", "24"),)})
 
     def within(kind: str, gallery: str) -> list[Event]:
@@ -87,6 +87,11 @@ def test_events_side_by_side_from_their_start(reader: Client, choice: Choice) ->
     }
     rows = answer(reader, "gallery-compare", 101, mine)
     assert {(row["Visits"], row["Downloads"], row["Shares"]) for row in rows} == wanted
+    assert {(row["Event"], row["Start"]) for row in rows} == {
+        (plan.name, f"{plan.starts_at.astimezone(ZoneInfo(plan.timezone)):%Y-%m-%d %H:%M}")
+        for gallery, plan in PLANS.items()
+        if gallery in choice.galleries
+    }
     last: dict[str, int] = {}
     for row in answer(reader, "gallery-compare", 113, mine):
         assert 0 <= row["hours"] < 24
@@ -96,10 +101,9 @@ def test_events_side_by_side_from_their_start(reader: Client, choice: Choice) ->
 
 
 def test_day_against_day(reader: Client, choice: Choice) -> None:
-    plans = {event.gallery_id: event for event in happened("gallery.scheduled", GALLERIES)}
     totals: defaultdict[int, int] = defaultdict(int)
     for download in happened("photo.downloaded", choice.galleries):
-        if plan := plans.get(download.gallery_id):
+        if plan := PLANS.get(download.gallery_id):
             zone = ZoneInfo(plan.timezone)
             day = download.occurred_at.astimezone(zone).date() - plan.starts_at.astimezone(zone).date()
             totals[day.days + 1] += download.photos
@@ -148,12 +152,12 @@ def test_what_goes_on_is_not_compared(clickhouse_server: ClickHouse) -> None:
         assert change("now", day_a="3", day_b="4") is None, "days to come have no visits to compare with"
 
         (fresh,) = asked(301, "now", span="86400")
-        assert (fresh["Time after"], fresh["Visits before"], fresh["Visits after"]) == ("goes on", 3, 1)
-        assert fresh["Visits change"] is None
+        assert fresh["Campaign"] == "Come back, so far"
+        assert (fresh["Visits before"], fresh["Visits after"], fresh["Visits change"]) == (3, 1, None)
         (bar,) = asked(302, "now", span="86400")
         assert bar["Campaign"].endswith(", so far")
         (short,) = asked(301, "now", span="3600")
-        assert (short["Time after"], short["Visits change"]) == ("over", 0.0)
+        assert (short["Campaign"], short["Visits change"]) == ("Come back", 0.0)
 
         table = asked(101, *all_of_them, hours="24")
         assert [(row["Event"], row["Visits"]) for row in table] == [("soon", 0), ("now", 4), ("over", 1)]
