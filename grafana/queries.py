@@ -38,6 +38,9 @@ GALLERY: Final = "if(plan.name = '', toString(asked.gallery_id), plan.name)"
 PLAN: Final = "LEFT JOIN schedules AS plan ON asked.gallery_id = plan.gallery_id"
 """`SELECT {GALLERY} AS Gallery ... FROM {ask(...)} AS asked {PLAN}`: the name, or the id without one."""
 
+ZONE: Final = "if(plan.timezone = '', 'UTC', plan.timezone)"
+"""In such a query, the gallery's time zone."""
+
 
 def ask(view: str, galleries: str = GALLERIES, since: str = SINCE, until: str = UNTIL, **extra: str) -> str:
     """A call of a metric view for the dashboard's galleries and range, or for others."""

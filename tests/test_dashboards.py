@@ -115,6 +115,19 @@ def test_a_table_without_rows_has_no_frame_and_so_says_so(uid: str, panel: dict[
     assert target["rawSql"].startswith(f"SELECT 1 AS {last['options']['fields'][0]}, ")
 
 
+@pytest.mark.parametrize(
+    ("uid", "panel"), [one for one in every_panel() if one.values[1]["type"] in ("stat", "gauge")]
+)
+def test_no_value_is_neither_good_nor_bad(uid: str, panel: dict[str, Any]) -> None:
+    """Grafana gives it the colour of the lowest threshold."""
+    defaults = panel["fieldConfig"]["defaults"]
+    if defaults["color"]["mode"] == "thresholds":
+        (mapping,) = defaults["mappings"]
+        shown = mapping["options"]["result"]
+        assert (mapping["options"]["match"], shown["text"]) == ("null+nan", defaults["noValue"])
+        assert shown["color"] not in [step["color"] for step in defaults["thresholds"]["steps"]]
+
+
 @pytest.mark.parametrize("uid", DASHBOARDS)
 def test_links_between_dashboards_lose_no_choice(uid: str) -> None:
     """Where galleries are chosen, their organizers are: else "all" would be others on the next dashboard."""

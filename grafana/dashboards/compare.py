@@ -10,7 +10,7 @@ from grafana_foundation_sdk.models.dashboard import Dashboard, Panel
 from grafana.fields import SHARE, percent_bar, signed_change
 from grafana.layout import Row, dashboard, gallery_variable, listed, organizer_variable
 from grafana.panels import curves, grid, side_by_side
-from grafana.queries import GALLERIES, GALLERY, PLAN, Query, ask
+from grafana.queries import GALLERIES, GALLERY, PLAN, ZONE, Query, ask
 
 UID: Final = "gallery-compare"
 EVER: Final = ("946684800000", "4102444800000")
@@ -21,7 +21,6 @@ LABEL: Final = (
     "concat(gallery, ' (', gallery_id, ')'), gallery)"
 )
 DATE: Final = "formatDateTime({0}, '%F', {1})"
-ZONE: Final = "if(plan.timezone = '', 'UTC', plan.timezone)"
 GOES_ON: Final = "sent_at + toIntervalSecond(${span}) > now64(3)"
 """Whether the time after a campaign has not passed yet."""
 SO_FAR: Final = f"if({GOES_ON}, ', so far', '')"

@@ -25,7 +25,7 @@ from grafana.fields import (
 )
 from grafana.layout import Row, annotation, dashboard, gallery_variable, organizer_variable
 from grafana.panels import bars, card, donut, firing, grid, number, over_time
-from grafana.queries import BEFORE, ESCAPED, GALLERIES, GALLERY, PLAN, UNTIL, Query, Shared, ask, filled
+from grafana.queries import BEFORE, ESCAPED, GALLERIES, GALLERY, PLAN, UNTIL, ZONE, Query, Shared, ask, filled
 
 UID: Final = "gallery"
 
@@ -246,8 +246,7 @@ def _timeline() -> list[Panel]:
             Query(
                 f"""SELECT time, Downloads FROM (
                     SELECT if({STEP} = 'day',
-                            toDateTime(toDate(formatDateTime(asked.time, '%F',
-                                if(plan.timezone = '', 'UTC', plan.timezone))), 'UTC'),
+                            toDateTime(toDate(formatDateTime(asked.time, '%F', {ZONE})), 'UTC'),
                             toDateTime(asked.time, 'UTC')) AS slot,
                         min(asked.time) AS time, sum(downloads) AS Downloads
                     FROM {ask("downloads_by_time", step=STEP)} AS asked {PLAN} GROUP BY slot
