@@ -202,8 +202,8 @@ def _days() -> list[Panel]:
 def _campaigns() -> list[Panel]:
     text = (
         "Visits, photos downloaded and shares in equal times before and after each campaign that was sent "
-        "in the range of the time picker. No change is shown while the time after goes on. Other things "
-        "happen at the same time: this is no proof that the campaign did it."
+        "in the range of the time picker; when, by the gallery's own clock. No change is shown while the "
+        "time after goes on. Other things happen at the same time: this is no proof that the campaign did it."
     )
     effects = ask("campaign_effects", span="${span}")
     measures = (("visits", "Visits"), ("downloads", "Downloads"), ("shares", "Shares"))
@@ -218,15 +218,16 @@ def _campaigns() -> list[Panel]:
             "Campaigns",
             text,
             Query(
-                f"""SELECT sent_at AS Sent, concat(asked.name, {SO_FAR}) AS Campaign, {GALLERY} AS Event,
-                    channel AS Channel, recipients AS Recipients, {columns}
+                f"""SELECT formatDateTime(sent_at, '%F %R', {ZONE}) AS Sent,
+                    concat(asked.name, {SO_FAR}) AS Campaign, {GALLERY} AS Event, channel AS Channel,
+                    recipients AS Recipients, {columns}
                 FROM {effects} AS asked {PLAN} ORDER BY sent_at DESC, asked.gallery_id, campaign_id""",
             ),
             width=24,
             height=8,
             empty="No campaign was sent in this range",
             overrides={
-                "Sent": {"custom.width": 170},
+                "Sent": {"custom.width": 140},
                 "Channel": {"custom.width": 85},
                 "Recipients": {"custom.width": 90},
                 **{f"{title} change": CHANGE for _, title in measures},

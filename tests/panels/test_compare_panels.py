@@ -21,26 +21,33 @@ pytestmark = pytest.mark.stack
 PLANS = {event.gallery_id: event for event in happened("gallery.scheduled", GALLERIES)}
 
 
+def local(effect: dict[str, Any]) -> datetime:
+    """When a campaign was sent, by its gallery's own clock."""
+    plan = PLANS.get(effect["gallery_id"])
+    sent: datetime = effect["sent_at"]
+    return sent.astimezone(ZoneInfo(plan.timezone) if plan else UTC)
+
+
 def test_campaigns(reader: Client, choice: Choice) -> None:
     for span in (3600, 86_400):
         mine = Choice(**{**choice.__dict__, "extra": (("span", str(span)),)})
         effects = sorted(view("campaign_effects", choice, span=span), key=lambda row: row["campaign_id"])
         effects.sort(key=lambda row: row["gallery_id"])
         effects.sort(key=lambda row: row["sent_at"], reverse=True)
-        columns = {"Sent": "sent_at", "Campaign": "name", "Channel": "channel", "Recipients": "recipients"}
+        columns = {"Campaign": "name", "Channel": "channel", "Recipients": "recipients"}
         for what in ("visits", "downloads", "shares"):
             columns |= {f"{what.title()} {when}": f"{what}_{when}" for when in ("before", "after")}
         rows = answer(reader, "gallery-compare", 301, mine)
         agree(rows, effects, columns)
         for row, effect in zip(rows, effects, strict=True):
+            assert row["Sent"] == f"{local(effect):%Y-%m-%d %H:%M}"
             for what in ("visits", "downloads", "shares"):
                 before, after = effect[f"{what}_before"], effect[f"{what}_after"]
                 assert same(row[f"{what.title()} change"], after / before - 1 if before else None)
         bars = answer(reader, "gallery-compare", 302, mine)
         agree(bars, effects[:20], {"Before": "downloads_before", "After": "downloads_after"})
         for bar, effect in zip(bars, effects, strict=False):
-            zone = ZoneInfo(PLANS[effect["gallery_id"]].timezone) if effect["gallery_id"] in PLANS else UTC
-            assert bar["Campaign"].endswith(f", {effect['sent_at'].astimezone(zone):%Y-%m-%d}")
+            assert bar["Campaign"].endswith(f", {local(effect):%Y-%m-%d}")
     (marks,) = (sql for where, sql in queries("gallery") if "annotation Campaigns" in where)
     assert [row["time"] for row in ask(reader, marks, choice)] == sorted(row["sent_at"] for row in effects)
 
