@@ -33,6 +33,10 @@ ENGINE = ReplacingMergeTree(statements)
 ORDER BY number
 COMMENT 'Migrations that were applied to this database'
 """
+_RECORD: Final = """
+INSERT INTO migrations (number, name, checksum, statements)
+SELECT {number:UInt16}, {name:String}, {checksum:String}, {statements:UInt16}
+"""
 
 
 @dataclass(frozen=True)
@@ -135,10 +139,14 @@ def _state(migration: Migration, row: tuple[str, str, int] | None) -> State:
 
 
 def _record(client: Client, migration: Migration, done: int) -> None:
-    client.insert(
-        "migrations",
-        [[migration.number, migration.name, migration.checksum, done]],
-        column_names=["number", "name", "checksum", "statements"],
+    client.command(
+        _RECORD,
+        parameters={
+            "number": migration.number,
+            "name": migration.name,
+            "checksum": migration.checksum,
+            "statements": done,
+        },
     )
 
 
