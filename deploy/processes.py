@@ -140,10 +140,19 @@ def _listener(port: int) -> int | None:
     }
     sockets = {f"socket:[{inode}]" for inode in inodes}
     for folder in _PROC.glob("[0-9]*/fd"):
-        with suppress(OSError):  # other people's processes, and such as end just now
-            if any(link.readlink().name in sockets for link in folder.iterdir()):
-                return int(folder.parent.name)
+        if _opened(folder) & sockets:
+            return int(folder.parent.name)
     return None
+
+
+def _opened(folder: Path) -> set[str]:
+    """What /proc/PID/fd lists, such as socket:[42]; less of it where it is not ours, or closed just now."""
+    names = set()
+    with suppress(OSError):
+        for link in folder.iterdir():
+            with suppress(OSError):
+                names.add(link.readlink().name)
+    return names
 
 
 def _name(pid: int) -> str:

@@ -176,6 +176,16 @@ def test_a_port_that_is_taken_is_told_with_its_owner(tmp_path: Path) -> None:
     assert read_state(tmp_path) is None
 
 
+def test_the_owner_of_a_port_is_found_while_files_are_closed(tmp_path: Path) -> None:
+    """To list what a process has opened takes a file itself, here with a lower number than the port's."""
+    with (tmp_path / "closed").open("w") as lower, socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        assert lower.fileno() < server.fileno()
+        lower.close()
+        assert who_listens(server.getsockname()[1]).endswith(f"(pid {os.getpid()})")
+
+
 def test_a_folder_has_one_supervisor(tmp_path: Path) -> None:
     with (
         supervised(tmp_path, child("first")),
